@@ -1,0 +1,115 @@
+# SoLoPrint. `make help` lists the targets; docs/hacking.md explains them.
+
+VARIANT  := $(if $(SAN),-san)$(if $(COV),-cov)
+BUILD    ?= build$(VARIANT)
+CC       ?= gcc
+PYTHON   ?= python3
+PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd
+PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
+PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib
+
+WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wcast-qual -Wstrict-prototypes \
+         -Wmissing-prototypes -Wformat=2 -Wundef -Werror
+HARD  := -fstack-protector-strong -fPIE
+OPT   := -O2 -D_FORTIFY_SOURCE=3
+LDHARD := -pie -Wl,-z,relro,-z,now
+ifdef SAN
+OPT   := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDHARD += -fsanitize=address,undefined
+endif
+ifdef COV
+OPT   := -O0 --coverage -fprofile-update=atomic
+LDHARD += --coverage
+endif
+CFLAGS += -std=c17 -g -D_GNU_SOURCE $(WARN) $(HARD) $(OPT) -Ilib -I$(BUILD) -I. \
+          $(shell pkg-config --cflags json-c libpq hiredis)
+LDFLAGS += $(LDHARD)
+
+BINS := $(addprefix $(BUILD)/bin/,soloprint-api soloprint-gateway soloprintctl)
+
+.PHONY: all
+all: $(BINS) docs ## build everything
+
+# --- generated code -----------------------------------------------------------------------------
+GEN      := $(BUILD)/gen
+API_YAML := $(wildcard schema/api/*.yaml)
+CONTRACT := $(addprefix $(GEN)/,errors.c routes.c inputs.c openapi_json.c)
+SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c
+
+$(GEN)/contract.stamp: schema/gen/contract2c.py $(API_YAML)
+	@mkdir -p $(GEN)
+	$(PYTHON) schema/gen/contract2c.py --api schema/api --out $(GEN)
+	@touch $@
+$(CONTRACT): $(GEN)/contract.stamp ;
+
+$(GEN)/%_sql.stamp: schema/gen/sql2c.py
+	@mkdir -p $(GEN)
+	$(PYTHON) schema/gen/sql2c.py --out $(GEN) --name $* $(filter %.sql,$^)
+	@touch $@
+$(GEN)/fcgi_sql.stamp: $(wildcard fcgi/*.sql)
+$(GEN)/gateway_sql.stamp: $(wildcard gateway/*.sql)
+$(SQL_C): %.c: %.stamp ;
+
+GENERATED := $(GEN)/contract.stamp $(GEN)/fcgi_sql.stamp $(GEN)/gateway_sql.stamp
+.PHONY: gen
+gen: $(GENERATED) ## generate C from the contract and from the .sql files
+
+# --- objects ------------------------------------------------------------------------------------
+LIB_C := $(wildcard lib/*/*.c)
+API_C := $(wildcard fcgi/*.c)
+GW_C  := $(wildcard gateway/*.c)
+CTL_C := $(wildcard deploy/ctl/*.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIB_O := $(call obj,$(LIB_C)) $(BUILD)/obj/gen/errors.o
+API_O := $(call obj,$(API_C)) $(patsubst $(GEN)/%.c,$(BUILD)/obj/gen/%.o,$(CONTRACT) $(GEN)/fcgi_sql.c)
+GW_O  := $(call obj,$(GW_C)) $(BUILD)/obj/gen/gateway_sql.o
+CTL_O := $(call obj,$(CTL_C))
+
+$(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+$(BUILD)/obj/%.o: %.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+
+LIB_A := $(BUILD)/libsoloprint.a
+$(LIB_A): $(LIB_O)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bin/soloprint-api: $(API_O) $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi $(shell pkg-config --libs $(PKGS_API))
+$(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW))
+$(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(CTL_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_CTL))
+
+-include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
+
+.PHONY: docs
+docs: $(GEN)/contract.stamp
+
+# --- tests --------------------------------------------------------------------------------------
+UNIT_C := $(wildcard tests/unit/test_*.c)
+UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_C))
+# Unit tests of gateway modules link the gateway's objects except main.
+UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/gateway/main.o,$(GW_O)))
+$(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests/unit -MMD -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
+	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW)))
+
+.PHONY: unit
+unit: $(UNIT) ## unit tests of the libraries
+	@set -e; for t in $(UNIT); do echo "# $$t"; $$t; done
+
+# --- housekeeping -------------------------------------------------------------------------------
+.PHONY: clean help
+clean: ## remove the build folders
+	rm -rf build build-san build-cov build-san-cov
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
