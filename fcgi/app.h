@@ -1,0 +1,28 @@
+/* soloprint-api: settings, and the entry point of a worker. */
+#ifndef FCGI_APP_H
+#define FCGI_APP_H
+
+#include "base/log.h"
+#include "base/str.h"
+
+struct app_config {
+	/* as read from the environment, borrowed from it */
+	const char *db, *redis, *socket, *pool;
+	const char *cursor_key_path, *gateway_pubkey_path;
+	const char *docs_url, *changelog_url;
+	const char *storage; /* NULL: none configured */
+	const char *statements, *log_level_name;
+	int64_t workers, max_requests, drain_ms;
+	/* derived */
+	enum log_level log_level;
+	bool prepared; /* SOLOPRINT_STATEMENTS is "prepared" */
+};
+
+/* Reads the environment; what is wrong is logged. */
+bool app_config_load(struct app_config *out);
+
+/* Serves requests until asked to stop (see proc/worker.h); returns the exit status. Opens its own
+ * connections. Reloads start new workers, so files named by settings are read here. */
+int worker_main(const struct app_config *cfg, int listen_fd, int ready_fd);
+
+#endif
