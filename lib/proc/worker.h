@@ -1,31 +1,33 @@
-/* The worker's side of the supervisor: how a process learns that it is a worker, and what it tells. */
+/* The worker's side of the supervisor: how a process learns that it is a worker, and what it tells.
+ */
 #ifndef PROC_WORKER_H
 #define PROC_WORKER_H
 
 #include <stdbool.h>
 
 struct proc_worker {
-	int listen_fd; /* shared by all workers of the pool; blocking */
-	int ready_fd;  /* for proc_worker_ready and proc_worker_retire */
-	int slot;      /* 0 … workers-1 */
+	int listen_fd;  /* shared by all workers of the pool; blocking */
+	int ready_fd;   /* for proc_worker_ready and proc_worker_retire */
+	int slot;       /* 0 … workers-1 */
 	int generation; /* counts reloads, from 1 */
 };
 
-/* True when a supervisor started this process; then *w is filled, SIGTERM sets the flag below and the
- * process ends with its supervisor. Call it in main before opening anything. */
+/* True when a supervisor started this process; then *w is filled, SIGTERM sets the flag below and
+ * the process ends with its supervisor. Call it in main before opening anything. */
 bool proc_worker_boot(struct proc_worker *w);
 
-/* Connections are made, requests may come: start-up counts from here. Call it once. A database that is
- * down is no reason to wait: a worker answers 503 until it is back. */
+/* Connections are made, requests may come: start-up counts from here. Call it once. A database that
+ * is down is no reason to wait: a worker answers 503 until it is back. */
 void proc_worker_ready(int ready_fd);
 
 /* The request limit is reached: asks for a replacement. Go on serving; SIGTERM comes when the
  * replacement is ready. */
 void proc_worker_retire(int ready_fd);
 
-/* SIGTERM or SIGINT has come: finish the request at hand and exit 0. The handler is installed without
- * SA_RESTART, so accept() returns EINTR; the supervisor repeats the signal until the worker is gone.
- * libfcgi keeps a handler installed before FCGX_Init; give FCGX_InitRequest FCGI_FAIL_ACCEPT_ON_INTR. */
+/* SIGTERM or SIGINT has come: finish the request at hand and exit 0. The handler is installed
+ * without SA_RESTART, so accept() returns EINTR; the supervisor repeats the signal until the worker
+ * is gone. libfcgi keeps a handler installed before FCGX_Init; give FCGX_InitRequest
+ * FCGI_FAIL_ACCEPT_ON_INTR. */
 bool proc_stop_asked(void);
 /* Installs that handler; proc_worker_boot has done it already. */
 void proc_stop_install(void);

@@ -1,0 +1,108 @@
+#include "proc/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proc/wire.h"
+
+static volatile sig_atomic_t stop_flag;
+
+static void
+on_stop(int signo)
+{
+	(void)signo;
+	stop_flag = 1;
+}
+
+bool
+proc_stop_asked(void)
+{
+	return stop_flag != 0;
+}
+
+void
+proc_stop_install(void)
+{
+	struct sigaction sa = {.sa_handler = on_stop};
+
+	sigemptyset(&sa.sa_mask);
+	must(sigaction(SIGTERM, &sa, NULL) == 0 && sigaction(SIGINT, &sa, NULL) == 0);
+}
+
+void
+proc_harden(void)
+{
+	struct rlimit none = {0, 0};
+
+	must(setrlimit(RLIMIT_CORE, &none) == 0);
+	/* The leak checker of a sanitizer build must be able to trace its own process. */
+#if !defined(__SANITIZE_ADDRESS__)
+	must(prctl(PR_SET_DUMPABLE, 0) == 0);
+#endif
+}
+
+/* "listen,ready,slot,generation,parent" */
+static bool
+parse_start(struct str text, struct proc_worker *w, pid_t *parent)
+{
+	int64_t v[5];
+
+	for (size_t i = 0; i < 5; i++) {
+		if (!str_to_i64(str_cut(&text, ','), &v[i]) || v[i] < 0 || v[i] > INT32_MAX)
+			return false;
+	}
+	*w = (struct proc_worker){.listen_fd = (int)v[0],
+	    .ready_fd = (int)v[1],
+	    .slot = (int)v[2],
+	    .generation = (int)v[3]};
+	*parent = (pid_t)v[4];
+	return text.n == 0;
+}
+
+bool
+proc_worker_boot(struct proc_worker *w)
+{
+	const char *text = getenv(PROC_START_VAR);
+	pid_t parent;
+
+	if (!text)
+		return false;
+	must(parse_start(str_from(text), w, &parent));
+	unsetenv(PROC_START_VAR);
+	must(fcntl(w->listen_fd, F_SETFD, FD_CLOEXEC) == 0 &&
+	    fcntl(w->ready_fd, F_SETFD, FD_CLOEXEC) == 0);
+	proc_stop_install();
+	prctl(PR_SET_NAME, "worker");
+	must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+	if (getppid() != parent)
+		_exit(0);
+	return true;
+}
+
+static void
+tell(int fd, char what)
+{
+	ssize_t n;
+
+	do
+		n = write(fd, &what, 1);
+	while (n < 0 && errno == EINTR);
+}
+
+void
+proc_worker_ready(int ready_fd)
+{
+	tell(ready_fd, PROC_SAYS_READY);
+}
+
+void
+proc_worker_retire(int ready_fd)
+{
+	tell(ready_fd, PROC_SAYS_RETIRE);
+}
