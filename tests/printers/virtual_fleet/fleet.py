@@ -1,0 +1,309 @@
+"""Puts a fleet together: certificates, broker, relays, printers, control interface."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import printer as behaviour
+from . import relay as network
+from .broker import Broker, Listener
+from .bus import Bus
+from .certs import Authority
+from .control import Server
+from .garbage import KINDS
+from .job import Job
+from .models import MODELS, Json
+from .printer import Clock, Printer
+from .recorded import RecordedPrinter
+
+ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
+RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
+
+
+@dataclass
+class Options:
+    folder: Path
+    printers: list[Json]  # each: name, model, and what Printer takes as options
+    port_base: int = 0
+    mosquitto_user: str = "mosquitto"
+    time_scale: float = 1.0
+    direct: bool = False
+    mute: bool = False
+    seed: str = "fleet"
+
+
+@dataclass
+class Entry:
+    name: str
+    model: str
+    serial: str
+    access_code: str
+    port: int
+    inner_port: int
+
+
+def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
+    names = models or list(ORDER)
+    return [{"name": f"{names[i % len(names)]} {i + 1}", "model": names[i % len(names)]} for i in range(count)]
+
+
+def free_run(length: int) -> int:
+    """First port of a run of free ports."""
+    for base in range(20000 + os.getpid() % 4000, 31000, max(length, 1)):
+        if all(_free(port) for port in range(base, base + length)):
+            return base
+    raise SystemExit("fleet: no run of free ports")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class Fleet:
+    """Ports: base + i is printer i; above them one for the fleet and, unless direct, one listener per printer."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.clock = Clock(options.time_scale)
+        count = len(options.printers)
+        base = options.port_base or free_run(count + 1 if options.direct else 2 * count + 1)
+        inner = base if options.direct else base + count + 1
+        self.entries = [self._entry(i, spec, base + i, inner + i) for i, spec in enumerate(options.printers)]
+        self.authority = Authority(options.folder / "ca")
+        self.broker = Broker(options.folder / "broker", self.authority, base + count, options.mosquitto_user)
+        self.broker.listeners = [Listener(e.serial, e.access_code, e.inner_port) for e in self.entries]
+        self.relays = {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
+        self.printers: dict[str, Printer] = {}
+        self.broker_wanted = True
+        self.stopping = asyncio.Event()
+
+    def _entry(self, index: int, spec: Json, port: int, inner: int) -> Entry:
+        model = MODELS[spec.get("model", "A1")]
+        serial = spec.get("serial") or f"{model.serial_prefix}9V{index:010d}"
+        digest = hashlib.sha256(f"{self.options.seed}/{serial}".encode()).hexdigest()
+        code = spec.get("access_code") or f"{int(digest[:12], 16) % 10**8:08d}"
+        return Entry(spec.get("name", serial), model.name, serial, code, port, inner)
+
+    def _printer(self, entry: Entry, spec: Json) -> Printer:
+        kind = RecordedPrinter if "recording" in spec else Printer
+        spec = dict(spec)
+        if "recording" in spec:
+            spec["recording"] = str(RECORDINGS / spec["recording"])
+        return kind(MODELS[entry.model], entry.serial, self.clock, self.bus.publish, spec)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        (self.options.folder / "fleet.json").unlink(missing_ok=True)
+        self.broker.write_conf()
+        keeper = loop.create_task(self._keep_broker())
+        try:
+            await self._bring_up()
+            await self.stopping.wait()
+        finally:
+            self._tear_down(keeper)
+
+    async def _bring_up(self) -> None:
+        self.bus = Bus(self.broker.inner_port, self.broker.inner_password, self._request)
+        self.bus.start()
+        await asyncio.wait_for(self.bus.ready.wait(), 60)
+        for relay in self.relays.values():
+            await relay.open()
+        self._set_impostors()
+        if not self.options.mute:
+            for entry, spec in zip(self.entries, self.options.printers, strict=True):
+                self.printers[entry.serial] = self._printer(entry, spec)
+                self.printers[entry.serial].start()
+        await Server(self.options.folder, self._control).start()
+        self._write_fleet_json()
+
+    def _set_impostors(self) -> None:
+        for entry, other in zip(self.entries, self.entries[1:] + self.entries[:1], strict=True):
+            if entry.serial in self.relays and other is not entry:
+                self.relays[entry.serial].impostor = other.inner_port
+
+    def _write_fleet_json(self) -> None:
+        rows = [
+            {"name": e.name, "model": e.model, "host": "127.0.0.1", "port": e.port, "serial": e.serial}
+            | {"access_code": e.access_code, "ca": str(self.authority.path)}
+            for e in self.entries
+        ]
+        path = self.options.folder / "fleet.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(rows, indent=1) + "\n")
+        temporary.rename(path)
+
+    def _tear_down(self, keeper: asyncio.Task[None]) -> None:
+        self.broker_wanted = False
+        keeper.cancel()
+        for printer in self.printers.values():
+            printer.stop()
+        if hasattr(self, "bus"):
+            self.bus.stop()
+        self.broker.stop()
+        (self.options.folder / "fleet.json").unlink(missing_ok=True)
+
+    # --- the broker process --------------------------------------------------------------------------
+    async def _keep_broker(self) -> None:
+        """Starts mosquitto and starts it again whenever it ends, unless it was stopped on purpose."""
+        while True:
+            if not self.broker_wanted:
+                await asyncio.sleep(0.05)
+                continue
+            self.broker.start()
+            await self._read_log()
+            assert self.broker.process is not None
+            code = self.broker.process.wait()
+            if self.broker_wanted:
+                print(f"fleet: mosquitto ended with {code}; starting it again", file=sys.stderr, flush=True)
+                await asyncio.sleep(0.2)
+
+    async def _read_log(self) -> None:
+        assert self.broker.process is not None and self.broker.process.stderr is not None
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self.broker.process.stderr
+        )
+        while line := await reader.readline():
+            self._log_line(line.decode(errors="replace").strip())
+
+    def _log_line(self, line: str) -> None:
+        """A client that subscribes to a request topic loses its session, as on real printers."""
+        words = line.split()
+        if len(words) == 4 and words[3].startswith("device/") and words[3].endswith("/request"):
+            relay = self.relays.get(words[3].split("/")[1])
+            if relay is not None and words[1] != "fleet":
+                relay.drop()
+        elif "rror" in line and "SSL" not in line and "failed" not in line:
+            print(f"mosquitto: {line}", file=sys.stderr, flush=True)
+
+    def _request(self, serial: str, message: Json) -> None:
+        printer = self.printers.get(serial)
+        if printer is not None:
+            printer.request(message)
+
+    # --- control interface ---------------------------------------------------------------------------
+    def _find(self, request: Json) -> Entry:
+        wanted = str(request["printer"])
+        for index, entry in enumerate(self.entries):
+            if wanted in (entry.serial, entry.name, str(index)):
+                return entry
+        raise KeyError(f"no printer {wanted}")
+
+    async def _control(self, request: Json) -> Any:
+        operation = getattr(self, "_op_" + str(request["op"]))
+        return await operation(request)
+
+    async def _op_list(self, _request: Json) -> Any:
+        return [self._describe(entry) for entry in self.entries]
+
+    async def _op_state(self, request: Json) -> Any:
+        entry = self._find(request)
+        return self._describe(entry) | {"record": self.printers[entry.serial].record}
+
+    def _describe(self, entry: Entry) -> Json:
+        printer, relay = self.printers.get(entry.serial), self.relays.get(entry.serial)
+        out: Json = {"name": entry.name, "model": entry.model, "serial": entry.serial, "port": entry.port}
+        if printer is not None:
+            out |= {"gcode_state": printer.record["gcode_state"], "reports": printer.reports}
+            out |= {"garbage_sent": printer.garbage_sent, "faults": sorted(printer.faults)}
+        if relay is not None:
+            out |= {"sessions": relay.sessions, "accepted": relay.accepted}
+            out["faults"] = sorted(out.get("faults", []) + list(relay.faults))
+        return out
+
+    async def _op_requests(self, request: Json) -> Any:
+        return list(self.printers[self._find(request).serial].requests)
+
+    async def _op_request(self, request: Json) -> Any:
+        """A request as another client of the printer would send it."""
+        self.printers[self._find(request).serial].request(request["message"])
+
+    async def _op_publish(self, request: Json) -> Any:
+        """Any text on the report topic."""
+        self.bus.publish(self._find(request).serial, str(request["payload"]).encode())
+
+    async def _op_set(self, request: Json) -> Any:
+        printer = self.printers[self._find(request).serial]
+        printer.record |= request["fields"]
+        printer.touch()
+
+    async def _op_temps(self, request: Json) -> Any:
+        printer = self.printers[self._find(request).serial]
+        for name, pair in request["temps"].items():
+            printer.temps[name][:] = pair
+        printer.touch()
+
+    async def _op_print(self, request: Json) -> Any:
+        printer = self.printers[self._find(request).serial]
+        return printer.player.play(Job.from_options(printer.options.get("job", {}) | request.get("job", {})))
+
+    async def _op_pause(self, request: Json) -> Any:
+        return self.printers[self._find(request).serial].player.pause(int(request.get("stage", 16)))
+
+    async def _op_resume(self, request: Json) -> Any:
+        return self.printers[self._find(request).serial].player.resume()
+
+    async def _op_runout(self, request: Json) -> Any:
+        return self.printers[self._find(request).serial].player.runout()
+
+    async def _op_cancel(self, request: Json) -> Any:
+        return self.printers[self._find(request).serial].player.cancel()
+
+    async def _op_fail(self, request: Json) -> Any:
+        return self.printers[self._find(request).serial].player.fail(int(request.get("code", 0x03008008)))
+
+    async def _op_hms(self, request: Json) -> Any:
+        printer = self.printers[self._find(request).serial]
+        printer.record["hms"] = [{"attr": int(e["attr"]), "code": int(e["code"])} for e in request["entries"]]
+        printer.touch()
+
+    async def _op_scale(self, request: Json) -> Any:
+        self.clock.scale = float(request["scale"])
+
+    async def _op_garbage_kinds(self, _request: Json) -> Any:
+        return list(KINDS)
+
+    async def _op_fault(self, request: Json) -> Any:
+        entry, kind, on = self._find(request), request["kind"], bool(request.get("on", True))
+        params = request.get("params", {})
+        if kind == "wrong_code":
+            self._wrong_code(entry, on)
+        elif kind in behaviour.FAULTS:
+            self.printers[entry.serial].set_fault(kind, on, params)
+        elif kind in network.FAULTS:
+            await self.relays[entry.serial].set_fault(kind, on, params)
+        else:
+            raise ValueError(f"no fault {kind}")
+
+    def _wrong_code(self, entry: Entry, on: bool) -> None:
+        """The printer's code is another one than fleet.json says, as after toggling LAN mode."""
+        listener = next(each for each in self.broker.listeners if each.serial == entry.serial)
+        self.broker.set_password(listener, "changed!" if on else entry.access_code)
+        self.broker.reload()
+
+    async def _op_broker(self, request: Json) -> Any:
+        """stop, start or restart the broker: every printer goes away at once."""
+        action = request["action"]
+        if action in ("stop", "restart"):
+            self.broker_wanted = False
+            self.broker.stop()
+        if action in ("start", "restart"):
+            self.broker_wanted = True
+        return self.broker.process.pid if self.broker.process else None
