@@ -224,6 +224,8 @@ def _complete(contract: Contract, op: Operation) -> None:
     for code in op.errors:
         by_status.setdefault(contract.errors[code]["status"], []).append(code)
     for status, codes in sorted(by_status.items()):
+        if str(status) in raw["responses"]:
+            continue  # the operation describes this answer itself
         raw["responses"][str(status)] = _ref("responses", _error_response(contract, status, codes))
 
 

@@ -7,6 +7,10 @@ import re
 from contract import Contract
 
 
+# What an operation without a body lets through, to be ignored: clients like to send "{}".
+BODY_LEAST = 8192
+
+
 def nginx_routes(contract: Contract) -> str:
     """One location per path: which pool answers it and how large a body it takes. Paths that are not here fall to the
     location that includes this file's neighbours, and get the API's own 404."""
@@ -21,7 +25,7 @@ def nginx_routes(contract: Contract) -> str:
         where = f"= {path}"
         if "{" in path:
             where = '~ "^' + re.sub(r"\{[^}]*\}", "[^/]+", path.replace(".", r"\.")) + '$"'
-        out += [f"location {where} {{", f"\tclient_max_body_size {max(most, 1)};"]
+        out += [f"location {where} {{", f"\tclient_max_body_size {max(most, BODY_LEAST)};"]
         out += [f"\tinclude soloprint/pool-{pool}.conf;", "}"]
     return "\n".join(out) + "\n"
 
