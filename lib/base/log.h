@@ -23,7 +23,7 @@ void log_init(const char *proc, enum log_level least);
 bool log_level_parse(struct str s, enum log_level *out);
 void log_write(enum log_level level, const char *msg, const struct log_field *fields, size_t n);
 
-#define LOG_FIELDS_(...) (const struct log_field[]){__VA_ARGS__}
+#define LOG_FIELDS_(...) ((const struct log_field[]){__VA_ARGS__})
 #define LOG_AT_(level, msg, ...)                                                                   \
 	log_write((level), (msg), LOG_FIELDS_(__VA_ARGS__),                                        \
 	    sizeof(LOG_FIELDS_(__VA_ARGS__)) / sizeof(struct log_field))
