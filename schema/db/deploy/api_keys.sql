@@ -113,25 +113,49 @@ CREATE FUNCTION sec.cidrs_within(inner_nets cidr[], outer_nets cidr[]) RETURNS b
 	RETURN outer_nets IS NULL OR (inner_nets IS NOT NULL AND NOT EXISTS (
 		SELECT FROM unnest(inner_nets) AS n WHERE NOT n <<= ANY (outer_nets)));
 
--- Refuses rights beyond the acting key's own, and un-revoking. Operators act without a key and are not limited.
+-- Limits that apply: the key's own, else the organisation's, else the defaults (per minute; burst per second).
+CREATE FUNCTION sec.effective_limits(key_limits jsonb, org_limits jsonb) RETURNS int[]
+	LANGUAGE sql IMMUTABLE
+	RETURN ARRAY[
+		coalesce((key_limits ->> 'read')::int, (org_limits ->> 'read')::int, 100),
+		coalesce((key_limits ->> 'write')::int, (org_limits ->> 'write')::int, 30),
+		coalesce((key_limits ->> 'control')::int, (org_limits ->> 'control')::int, 10),
+		coalesce((key_limits ->> 'burst')::int, (org_limits ->> 'burst')::int, 20)];
+
+-- True when `me` has every capability and printer of `k`.
+CREATE FUNCTION sec.key_covers(me app.api_keys, k app.api_keys) RETURNS boolean
+	LANGUAGE sql IMMUTABLE
+	RETURN k.capabilities <@ me.capabilities
+		AND (me.printer_ids IS NULL OR (k.printer_ids IS NOT NULL AND k.printer_ids <@ me.printer_ids));
+
+-- A key acts only on keys that it covers, and gives them no more than it has: capabilities, printers, networks and
+-- limits. Revocation and rotation are final. Operators act without a key and are bound by the latter only.
 CREATE FUNCTION sec.guard_api_key() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
 	me app.api_keys;
+	org_limits jsonb;
 BEGIN
-	IF TG_OP = 'UPDATE' AND OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at THEN
-		RAISE EXCEPTION USING ERRCODE = 'SLP23', MESSAGE = 'a revoked key stays revoked';
-	END IF;
-	IF app.key() IS NULL OR (TG_OP = 'UPDATE' AND (NEW.capabilities, NEW.printer_ids, NEW.cidrs)
-			IS NOT DISTINCT FROM (OLD.capabilities, OLD.printer_ids, OLD.cidrs)) THEN
+	IF TG_OP = 'UPDATE' AND OLD.revoked_at IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP22', MESSAGE = 'the key is revoked';
+	ELSIF TG_OP = 'UPDATE' AND OLD.replaced_by IS NOT NULL AND NEW.replaced_by IS DISTINCT FROM OLD.replaced_by THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP23', MESSAGE = 'the key has been rotated';
+	ELSIF app.key() IS NULL THEN
 		RETURN NEW;
 	END IF;
 	SELECT * INTO me FROM app.api_keys AS k WHERE k.org_id = NEW.org_id AND k.id = app.key();
-	IF NOT FOUND OR NOT NEW.capabilities <@ me.capabilities
-			OR (me.printer_ids IS NOT NULL AND (NEW.printer_ids IS NULL OR NOT NEW.printer_ids <@ me.printer_ids))
-			OR NOT sec.cidrs_within(NEW.cidrs, me.cidrs) THEN
-		RAISE EXCEPTION USING ERRCODE = 'SLP24', MESSAGE = 'a key can only grant rights it has itself';
+	IF NOT FOUND OR (TG_OP = 'UPDATE' AND NOT sec.key_covers(me, OLD)) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP24', MESSAGE = 'a key can only change keys within its own rights';
+	ELSIF TG_OP = 'UPDATE' AND (NEW.capabilities, NEW.printer_ids, NEW.cidrs, NEW.rate_limits)
+			IS NOT DISTINCT FROM (OLD.capabilities, OLD.printer_ids, OLD.cidrs, OLD.rate_limits) THEN
+		RETURN NEW;
+	END IF;
+	SELECT o.rate_limits INTO org_limits FROM app.organizations AS o WHERE o.org_id = NEW.org_id;
+	IF NOT (sec.key_covers(me, NEW) AND sec.cidrs_within(NEW.cidrs, me.cidrs) AND NOT EXISTS (
+			SELECT FROM unnest(sec.effective_limits(NEW.rate_limits, org_limits),
+				sec.effective_limits(me.rate_limits, org_limits)) AS l (given, own) WHERE given > own)) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP24', MESSAGE = 'a key can only give rights it has itself';
 	END IF;
 	RETURN NEW;
 END
@@ -139,7 +163,8 @@ $$;
 
 CREATE TRIGGER adopt BEFORE INSERT ON app.api_keys
 	FOR EACH ROW EXECUTE FUNCTION sec.adopt_api_key();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OF capabilities, printer_ids, cidrs, revoked_at ON app.api_keys
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OF name, capabilities, printer_ids, cidrs, rate_limits, expires_at, revoked_at,
+		replaced_by ON app.api_keys
 	FOR EACH ROW EXECUTE FUNCTION sec.guard_api_key();
 CREATE TRIGGER bump_version BEFORE UPDATE ON app.api_keys
 	FOR EACH ROW WHEN ((OLD.name, OLD.capabilities, OLD.printer_ids, OLD.cidrs, OLD.rate_limits, OLD.expires_at,

@@ -79,14 +79,14 @@ CREATE TABLE app.printers (
 	CONSTRAINT printers_created_by_fkey FOREIGN KEY (org_id, created_by) REFERENCES app.principals (org_id, id)
 );
 CREATE UNIQUE INDEX printers_serial_key ON app.printers (org_id, serial) WHERE deleted_at IS NULL AND serial IS NOT NULL;
--- One index per sort order. Under row level security an index is only used through leakproof operators, which array
+-- One index per sort order, with and without the model filter. Under row level security an index is only used through leakproof operators, which array
 -- containment and ILIKE are not: tag and search filters run over these scans, bounded by one organisation's printers.
 CREATE INDEX printers_name ON app.printers (org_id, name, id) WHERE deleted_at IS NULL;
 CREATE INDEX printers_created ON app.printers (org_id, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX printers_updated ON app.printers (org_id, updated_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX printers_model ON app.printers (org_id, model, id) WHERE deleted_at IS NULL;
 CREATE INDEX printers_model_name ON app.printers (org_id, model, name, id) WHERE deleted_at IS NULL;
 CREATE INDEX printers_model_created ON app.printers (org_id, model, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX printers_model_updated ON app.printers (org_id, model, updated_at, id) WHERE deleted_at IS NULL;
 ALTER TABLE app.printers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.printers
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid
@@ -206,7 +206,7 @@ CREATE FUNCTION app.guard_new_printer() RETURNS trigger
 	AS $$
 BEGIN
 	IF nullif(current_setting('app.printer_ids', true), '') IS NOT NULL THEN
-		RAISE EXCEPTION USING ERRCODE = 'SLP25', MESSAGE = 'this key is limited to a list of printers';
+		RAISE EXCEPTION USING ERRCODE = 'SLP04', MESSAGE = 'this key is limited to a list of printers';
 	END IF;
 	RETURN NEW;
 END
@@ -313,7 +313,7 @@ CREATE TRIGGER audit AFTER INSERT ON app.printer_group_members REFERENCING NEW T
 CREATE TRIGGER audit_delete AFTER DELETE ON app.printer_group_members REFERENCING OLD TABLE AS moved
 	FOR EACH STATEMENT EXECUTE FUNCTION sec.record_membership();
 
--- Asks the gateway for a full report. SLP10: no such printer for this key; SLP12: it is not connected.
+-- Asks the gateway for a full report. SLP10: no such printer for this key; SLP20: it is not connected.
 CREATE FUNCTION sec.request_refresh(printer_id uuid) RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -326,7 +326,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP10', MESSAGE = 'no such printer';
 	ELSIF connection <> 'connected' THEN
-		RAISE EXCEPTION USING ERRCODE = 'SLP12', MESSAGE = 'the printer is not connected';
+		RAISE EXCEPTION USING ERRCODE = 'SLP20', MESSAGE = 'the printer is not connected';
 	END IF;
 	UPDATE sec.printer_index AS i SET refresh_requested_at = app.now() WHERE i.printer_id = request_refresh.printer_id;
 	PERFORM pg_notify('printer_refresh', printer_id::text);

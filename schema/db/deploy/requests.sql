@@ -20,6 +20,7 @@ DECLARE
 	org_state text;
 	key_limits jsonb;
 	org_limits jsonb;
+	limits int[];
 	done text;
 BEGIN
 	SELECT i.org_id, i.key_id INTO org_id, key_id FROM sec.key_index AS i WHERE i.key_hash = begin_request.key_hash;
@@ -57,10 +58,11 @@ BEGIN
 		limit_control := 10;
 		limit_burst := 20;
 	ELSE
-		limit_read := coalesce((key_limits ->> 'read')::int, (org_limits ->> 'read')::int, 100);
-		limit_write := coalesce((key_limits ->> 'write')::int, (org_limits ->> 'write')::int, 30);
-		limit_control := coalesce((key_limits ->> 'control')::int, (org_limits ->> 'control')::int, 10);
-		limit_burst := coalesce((key_limits ->> 'burst')::int, (org_limits ->> 'burst')::int, 20);
+		limits := sec.effective_limits(key_limits, org_limits);
+		limit_read := limits[1];
+		limit_write := limits[2];
+		limit_control := limits[3];
+		limit_burst := limits[4];
 	END IF;
 END
 $$;
