@@ -25,7 +25,7 @@ enum {
 	    15000, /* young deaths further apart than this have nothing to do with each other */
 	SPACE_MS = 100, /* between starts after the second young death in a row; doubles */
 	SPACE_MOST_MS = 5000,
-	TERM_AGAIN_MS = 250, /* SIGTERM may hit a worker just before it blocks in accept */
+	KILL_AGAIN_MS = 250,
 	RELOAD_TRIES = 3,
 };
 
@@ -38,7 +38,6 @@ struct child {
 	int slot, generation;
 	int64_t started_ms;
 	int64_t kill_ms; /* STARTING, STOPPING: SIGKILL then */
-	int64_t term_ms; /* STOPPING: next SIGTERM */
 };
 
 struct generation {
@@ -213,7 +212,6 @@ stop_child(struct supervisor *s, struct child *c, int64_t now)
 	kill(c->pid, SIGTERM);
 	c->state = CHILD_STOPPING;
 	c->kill_ms = now + s->cfg->drain_ms;
-	c->term_ms = now + TERM_AGAIN_MS;
 }
 
 static void
@@ -251,17 +249,12 @@ press_late(struct supervisor *s, int64_t now)
 	for (size_t i = 0; i < s->n_children; i++) {
 		struct child *c = &s->children[i];
 
-		if (c->state != CHILD_STARTING && c->state != CHILD_STOPPING)
+		if ((c->state != CHILD_STARTING && c->state != CHILD_STOPPING) || now < c->kill_ms)
 			continue;
-		if (now >= c->kill_ms) {
-			log_warn("worker is late, killing it", LOG_I("worker", c->pid),
-			    LOG_Z("when", c->state == CHILD_STARTING ? "starting" : "stopping"));
-			kill(c->pid, SIGKILL);
-			c->kill_ms = now + TERM_AGAIN_MS;
-		} else if (c->state == CHILD_STOPPING && now >= c->term_ms) {
-			kill(c->pid, SIGTERM);
-			c->term_ms = now + TERM_AGAIN_MS;
-		}
+		log_warn("worker is late, killing it", LOG_I("worker", c->pid),
+		    LOG_Z("when", c->state == CHILD_STARTING ? "starting" : "stopping"));
+		kill(c->pid, SIGKILL);
+		c->kill_ms = now + KILL_AGAIN_MS;
 	}
 }
 
@@ -441,8 +434,6 @@ wait_ms(const struct supervisor *s, int64_t now)
 
 		if ((c->state == CHILD_STARTING || c->state == CHILD_STOPPING) && c->kill_ms < at)
 			at = c->kill_ms;
-		if (c->state == CHILD_STOPPING && c->term_ms < at)
-			at = c->term_ms;
 	}
 	if (at == INT64_MAX)
 		return -1;

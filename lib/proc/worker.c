@@ -12,12 +12,30 @@
 #include "proc/wire.h"
 
 static volatile sig_atomic_t stop_flag;
+static int stop_listen_fd = -1, stop_null_fd = -1;
 
+/* A worker's listening descriptor becomes /dev/null: the accept that is waiting, or the next one,
+ * fails with ENOTSOCK, while a read of a request that is under way goes on (SA_RESTART). No instant
+ * is missed. */
 static void
 on_stop(int signo)
 {
+	int saved = errno;
+
 	(void)signo;
 	stop_flag = 1;
+	if (stop_listen_fd >= 0)
+		dup2(stop_null_fd, stop_listen_fd);
+	errno = saved;
+}
+
+static void
+install(int flags)
+{
+	struct sigaction sa = {.sa_handler = on_stop, .sa_flags = flags};
+
+	sigemptyset(&sa.sa_mask);
+	must(sigaction(SIGTERM, &sa, NULL) == 0 && sigaction(SIGINT, &sa, NULL) == 0);
 }
 
 bool
@@ -29,10 +47,7 @@ proc_stop_asked(void)
 void
 proc_stop_install(void)
 {
-	struct sigaction sa = {.sa_handler = on_stop};
-
-	sigemptyset(&sa.sa_mask);
-	must(sigaction(SIGTERM, &sa, NULL) == 0 && sigaction(SIGINT, &sa, NULL) == 0);
+	install(0);
 }
 
 void
@@ -77,7 +92,10 @@ proc_worker_boot(struct proc_worker *w)
 	unsetenv(PROC_START_VAR);
 	must(fcntl(w->listen_fd, F_SETFD, FD_CLOEXEC) == 0 &&
 	    fcntl(w->ready_fd, F_SETFD, FD_CLOEXEC) == 0);
-	proc_stop_install();
+	stop_null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	must(stop_null_fd >= 0);
+	stop_listen_fd = w->listen_fd;
+	install(SA_RESTART);
 	prctl(PR_SET_NAME, "worker");
 	must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
 	if (getppid() != parent)

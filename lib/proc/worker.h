@@ -24,12 +24,12 @@ void proc_worker_ready(int ready_fd);
  * replacement is ready. */
 void proc_worker_retire(int ready_fd);
 
-/* SIGTERM or SIGINT has come: finish the request at hand and exit 0. The handler is installed
- * without SA_RESTART, so accept() returns EINTR; the supervisor repeats the signal until the worker
- * is gone. libfcgi keeps a handler installed before FCGX_Init; give FCGX_InitRequest
- * FCGI_FAIL_ACCEPT_ON_INTR. */
+/* SIGTERM or SIGINT has come: finish the request at hand and exit 0. In a worker, accept() on
+ * listen_fd then fails with ENOTSOCK, also when it was waiting; other system calls go on. libfcgi
+ * keeps these handlers when they are installed before FCGX_Init, and FCGX_Accept_r answers below 0.
+ */
 bool proc_stop_asked(void);
-/* Installs that handler; proc_worker_boot has done it already. */
+/* For programs that are no workers: the same flag; system calls that wait return EINTR. */
 void proc_stop_install(void);
 
 /* No core files, no ptrace by the same user: memory holds credentials. */
