@@ -17,6 +17,17 @@ from pathlib import Path
 from .certs import Authority
 
 PR_SET_PDEATHSIG = 1
+# mosquitto's tls_version is a lower bound; real printers refuse TLS 1.3.
+OPENSSL_CONF = """\
+openssl_conf = init
+[init]
+ssl_conf = modules
+[modules]
+system_default = defaults
+[defaults]
+MinProtocol = TLSv1.2
+MaxProtocol = TLSv1.2
+"""
 LIBC = ctypes.CDLL(None)
 
 
@@ -46,7 +57,7 @@ def _die_with_parent() -> None:
 
 
 class Broker:
-    """Owns the mosquitto process. start() must be called on the main thread: the child dies with that thread."""
+    """Owns the mosquitto process. start() belongs on the main thread: the child dies with that thread."""
 
     def __init__(self, folder: Path, authority: Authority, inner_port: int, user: str | None) -> None:
         self.folder = folder
@@ -110,6 +121,7 @@ class Broker:
         for listener in self.listeners:
             lines += self._printer_conf(listener)
         self._write("mosquitto.conf", "\n".join(lines) + "\n")
+        self._write("openssl.cnf", OPENSSL_CONF)
         for root in (self.folder, self.authority.folder):
             self._own(root)
             for path in root.iterdir():
@@ -117,10 +129,11 @@ class Broker:
         self.authority.folder.chmod(0o755)
         self.authority.path.chmod(0o644)
 
-    def start(self) -> None:
+    def start(self) -> subprocess.Popen[bytes]:
         entry = pwd.getpwnam(self.user) if self.user is not None else None
         self.process = subprocess.Popen(
             [find_mosquitto(), "-c", str(self.folder / "mosquitto.conf")],
+            env=os.environ | {"OPENSSL_CONF": str(self.folder / "openssl.cnf")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -129,18 +142,19 @@ class Broker:
             extra_groups=[] if entry else None,
             preexec_fn=_die_with_parent,
         )
+        return self.process
 
     def reload(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
-        if self.process is None:
+        process, self.process = self.process, None
+        if process is None:
             return
-        self.process.terminate()
+        process.terminate()
         try:
-            self.process.wait(5)
+            process.wait(5)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+            process.kill()
+            process.wait()

@@ -1,4 +1,4 @@
-"""The fleet's certificate authority and one certificate per printer (CN = serial, no SAN), as printers carry them."""
+"""The fleet's certificate authority and one certificate per printer (CN = serial, no SAN)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Authority:
         )
 
     def leaf(self, common_name: str) -> Path:
-        """Certificate file for one printer. All printers of a fleet share one key: making keys is the slow part."""
+        """Certificate file for one printer. All printers share one key: making keys is the slow part."""
         path = self.folder / f"{common_name}.pem"
         if not path.exists():
             cert = self._builder(common_name, self.leaf_key).sign(self.key, hashes.SHA256())

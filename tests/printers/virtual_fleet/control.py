@@ -1,6 +1,7 @@
 """Control interface: one JSON object per line over a unix socket, one answer per line.
 
-{"op": "fault", "printer": "<serial, name or index>", "kind": "silence", "on": true} → {"ok": true, "result": …}
+{"op": "fault", "printer": "<serial, name or index>", "kind": "silence", "on": true}
+→ {"ok": true, "result": …}
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ class Entry:
 
 def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
     names = models or list(ORDER)
-    return [{"name": f"{names[i % len(names)]} {i + 1}", "model": names[i % len(names)]} for i in range(count)]
+    return [
+        {"name": f"{names[i % len(names)]} {i + 1}", "model": names[i % len(names)]} for i in range(count)
+    ]
 
 
 def free_run(length: int) -> int:
@@ -75,7 +78,7 @@ def _free(port: int) -> bool:
 
 
 class Fleet:
-    """Ports: base + i is printer i; above them one for the fleet and, unless direct, one listener per printer."""
+    """Ports: base + i is printer i; then one for the fleet and, unless direct, one listener per printer."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -87,7 +90,9 @@ class Fleet:
         self.authority = Authority(options.folder / "ca")
         self.broker = Broker(options.folder / "broker", self.authority, base + count, options.mosquitto_user)
         self.broker.listeners = [Listener(e.serial, e.access_code, e.inner_port) for e in self.entries]
-        self.relays = {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
+        self.relays = (
+            {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
+        )
         self.printers: dict[str, Printer] = {}
         self.broker_wanted = True
         self.stopping = asyncio.Event()
@@ -166,19 +171,17 @@ class Fleet:
             if not self.broker_wanted:
                 await asyncio.sleep(0.05)
                 continue
-            self.broker.start()
-            await self._read_log()
-            assert self.broker.process is not None
-            code = self.broker.process.wait()
-            if self.broker_wanted:
+            process = self.broker.start()
+            await self._read_log(process)
+            code = await asyncio.to_thread(process.wait)
+            if self.broker.process is process:
                 print(f"fleet: mosquitto ended with {code}; starting it again", file=sys.stderr, flush=True)
                 await asyncio.sleep(0.2)
 
-    async def _read_log(self) -> None:
-        assert self.broker.process is not None and self.broker.process.stderr is not None
+    async def _read_log(self, process: subprocess.Popen[bytes]) -> None:
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), self.broker.process.stderr
+            lambda: asyncio.StreamReaderProtocol(reader), process.stderr
         )
         while line := await reader.readline():
             self._log_line(line.decode(errors="replace").strip())

@@ -33,7 +33,9 @@ def _wrong_types() -> bytes:
 
 def _wrong_elements() -> bytes:
     odd: list[object] = [None, 1, "x", [], {"id": -1, "tray": 5}, {"id": 10**18, "tray": [None, {"id": {}}]}]
-    return _print({"ams": {"ams": odd, "tray_exist_bits": "zz", "tray_now": "-5"}, "hms": odd, "lights_report": odd})
+    return _print(
+        {"ams": {"ams": odd, "tray_exist_bits": "zz", "tray_now": "-5"}, "hms": odd, "lights_report": odd}
+    )
 
 
 def _extreme_numbers() -> bytes:
@@ -49,7 +51,9 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "truncated": lambda: _print({"gcode_state": "RUNNING", "mc_percent": 50})[:-9],
     "empty": lambda: b"",
     "nul": lambda: b'{"print":{"command":"push_status","subtask_name":"a\\u0000b\x00c"}}',
-    "invalid_utf8": lambda: b'{"print":{"command":"push_status","subtask_name":"\xff\xfe\xc0\x80\xed\xa0\x80"}}',
+    "invalid_utf8": lambda: (
+        b'{"print":{"command":"push_status","subtask_name":"\xff\xfe\xc0\x80\xed\xa0\x80"}}'
+    ),
     "top_level_array": lambda: b"[1,2,3]",
     "top_level_number": lambda: b"42",
     "wrong_types": _wrong_types,
@@ -59,7 +63,9 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "deep_objects": lambda: b'{"print":' * 20_000 + b"1" + b"}" * 20_000,
     "duplicate_keys": lambda: b'{"print":{"mc_percent":1},"print":{"mc_percent":2,"mc_percent":3}}',
     "many_hms": lambda: _print({"hms": [{"attr": n, "code": n} for n in range(10_000)]}),
-    "many_trays": lambda: _print({"ams": {"ams": [{"id": str(n), "tray": [{"id": "0"}]} for n in range(5_000)]}}),
+    "many_trays": lambda: _print(
+        {"ams": {"ams": [{"id": str(n), "tray": [{"id": "0"}]} for n in range(5_000)]}}
+    ),
     "long_string": lambda: _print({"subtask_name": "x" * 1_000_000, "gcode_file": "y" * 1_000_000}),
     "huge": lambda: b'{"print":{"x":"' + b"z" * (8 << 20) + b'"}}',
     "not_print": lambda: b'{"print":null,"info":{"module":"x"},"system":[],"camera":5}',

@@ -21,7 +21,7 @@ SLICE_S = 0.25
 
 @dataclasses.dataclass
 class Job:
-    """What to print. layer_s is the time of one layer; trays are used in turn, changed every change_every layers."""
+    """What to print. Trays are used in turn, changed every change_every layers."""
 
     name: str = "benchy"
     file: str = "benchy.gcode.3mf"
@@ -79,9 +79,9 @@ class Player:
         """Lets virtual time pass; stands still while paused."""
         left = seconds
         while left > 0:
-            await self.running.wait()
             real = min(SLICE_S, left / self.printer.clock.scale)
             await asyncio.sleep(real)
+            await self.running.wait()
             left -= real * self.printer.clock.scale
 
     def play(self, job: Job) -> bool:
@@ -112,14 +112,23 @@ class Player:
             self._set(gcode_file_prepare_percent=str(percent))
             await self._pass(1)
         total = job.layers * job.layer_s + sum(each[1] for each in STAGES)
-        self._set(gcode_state="RUNNING", mc_remaining_time=math.ceil(total / 60), stg=[each[0] for each in STAGES])
+        self._set(
+            gcode_state="RUNNING", mc_remaining_time=math.ceil(total / 60), stg=[each[0] for each in STAGES]
+        )
         await self._warm_up(job)
-        self._set(stg_cur=self._printing_stage(), total_layer_num=job.layers, cooling_fan_speed="15", fan_gear=0x00FF)
+        self._set(
+            stg_cur=self._printing_stage(),
+            total_layer_num=job.layers,
+            cooling_fan_speed="15",
+            fan_gear=0x00FF,
+        )
         self._set(heatbreak_fan_speed="15")
         for layer in range(1, job.layers + 1):
             await self._layer(job, layer)
         self._cool()
-        self._set(gcode_state="FINISH", mc_percent=100, mc_remaining_time=0, stg_cur=self.printer.model.no_stage)
+        self._set(
+            gcode_state="FINISH", mc_percent=100, mc_remaining_time=0, stg_cur=self.printer.model.no_stage
+        )
         record["print_type"] = "idle"
 
     def _printing_stage(self) -> int:

@@ -38,9 +38,7 @@ MODELS = {
     for model in (
         Model("A1", "Bambu Lab A1", "039", "01.07.00.00", "delta", 0, 2.0, 255, 1),
         Model("A1 mini", "Bambu Lab A1 mini", "030", "01.07.02.00", "delta", 0, 2.0, 255, 1),
-        Model(
-            "P1S", "", "01P", "01.08.02.00", "delta", 0, 2.0, 255, 1, refusal_ack=False, refusal_hms=True
-        ),
+        Model("P1S", "", "01P", "01.08.02.00", "delta", 0, 2.0, 255, 1, refusal_ack=False, refusal_hms=True),
         Model(
             "X1C",
             "Bambu Lab X1 Carbon",
@@ -161,7 +159,13 @@ def ams(units: int) -> Json:
 
 def external(index: int) -> Json:
     out = tray(index, ("PLA", "", "161616FF", "GFL99", 190, 220, 0))
-    return out | {"tag_uid": NO_TAG, "tray_uuid": NO_UUID, "tray_weight": "0", "state": 0, "cols": ["161616FF"]}
+    return out | {
+        "tag_uid": NO_TAG,
+        "tray_uuid": NO_UUID,
+        "tray_weight": "0",
+        "state": 0,
+        "cols": ["161616FF"],
+    }
 
 
 BASE: Json = {
@@ -239,7 +243,15 @@ def device(model: Model) -> Json:
         "ctc": {"info": {"temp": 26}, "state": 0},
         "extruder": {
             "info": [
-                {"filam_bak": [], "hnow": head, "hpre": head, "htar": head, "id": head, "info": 8, "snow": empty}
+                {
+                    "filam_bak": [],
+                    "hnow": head,
+                    "hpre": head,
+                    "htar": head,
+                    "id": head,
+                    "info": 8,
+                    "snow": empty,
+                }
                 | {"spre": empty, "star": empty, "stat": 0, "temp": 27}
                 for head in range(heads)
             ],
@@ -270,7 +282,13 @@ def first_report(model: Model) -> Json:
     if model.packed:
         out["device"] = device(model)
         out["lights_report"].append({"mode": "on", "node": "chamber_light2"})
-        for key in ("nozzle_temper", "nozzle_target_temper", "bed_temper", "bed_target_temper", "chamber_temper"):
+        for key in (
+            "nozzle_temper",
+            "nozzle_target_temper",
+            "bed_temper",
+            "bed_target_temper",
+            "chamber_temper",
+        ):
             out.pop(key)
     if model.name == "X1C":
         out["lights_report"].append({"mode": "flashing", "node": "work_light"})

@@ -79,7 +79,7 @@ class Printer:
         while True:
             try:
                 await asyncio.wait_for(self.wake.wait(), self.interval_s())
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 pass
             self.wake.clear()
             now = time.monotonic()

@@ -12,7 +12,7 @@ CHUNK = 65536
 
 
 class Relay:
-    """Relays port → target bytewise, so TLS ends in the broker. One fault of each kind can be on at a time."""
+    """Relays port → target bytewise, so TLS ends in the broker. Several faults can be on at a time."""
 
     def __init__(self, port: int, target: int) -> None:
         self.port = port
