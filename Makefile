@@ -50,7 +50,11 @@ $(GEN)/fcgi_sql.stamp: $(wildcard fcgi/*.sql)
 $(GEN)/gateway_sql.stamp: $(wildcard gateway/*.sql)
 $(SQL_C): %.c: %.stamp ;
 
-GENERATED := $(GEN)/contract.stamp $(GEN)/fcgi_sql.stamp $(GEN)/gateway_sql.stamp
+$(GEN)/limit_lua.h: lib/net/limit.lua schema/gen/text2c.py
+	@mkdir -p $(GEN)
+	$(PYTHON) schema/gen/text2c.py --name limit_lua --out $@ $<
+
+GENERATED := $(GEN)/limit_lua.h $(GEN)/contract.stamp $(GEN)/fcgi_sql.stamp $(GEN)/gateway_sql.stamp
 .PHONY: gen
 gen: $(GENERATED) ## generate C from the contract and from the .sql files
 
