@@ -1,0 +1,61 @@
+"""A client that checks every answer against the contract."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import httpx
+from contract import Contract
+
+NO_KEY = ""
+
+
+class Api:
+    """One credential's view of the API. All views of a process share one HTTP/2 connection pool."""
+
+    def __init__(self, http: httpx.Client, contract: Contract, key: str = NO_KEY) -> None:
+        self.http, self.contract, self.key = http, contract, key
+
+    def with_key(self, key: str) -> Api:
+        return Api(self.http, self.contract, key)
+
+    def request(
+        self, method: str, path: str, *, expect: int | str | None = None, check: bool = True,
+        headers: dict[str, str] | list[tuple[str, str]] | None = None, **kw: Any,
+    ) -> httpx.Response:  # fmt: skip
+        """expect: the status, or the error code, that the answer must have."""
+        sent = list(headers.items()) if isinstance(headers, dict) else list(headers or [])
+        if self.key and not any(n.lower() in ("authorization", "x-api-key") for n, _ in sent):
+            sent.append(("Authorization", f"Bearer {self.key}"))
+        answer = self.http.request(method, path, headers=sent, **kw)
+        if check and path.startswith("/v1"):
+            self.contract.check(answer)
+        what = f"{method} {path} → {answer.status_code} {answer.text[:600]}"
+        if isinstance(expect, int):
+            assert answer.status_code == expect, what
+        elif isinstance(expect, str):
+            assert answer.headers.get("Content-Type", "").startswith("application/"), what
+            assert answer.json().get("error") == expect, what
+        return answer
+
+    def get(self, path: str, **kw: Any) -> httpx.Response:
+        return self.request("GET", path, **kw)
+
+    def post(self, path: str, json: Any = None, **kw: Any) -> httpx.Response:
+        return self.request("POST", path, **({"json": json} if json is not None else {}), **kw)
+
+    def patch(self, path: str, json: Any = None, **kw: Any) -> httpx.Response:
+        return self.request("PATCH", path, **({"json": json} if json is not None else {}), **kw)
+
+    def delete(self, path: str, **kw: Any) -> httpx.Response:
+        return self.request("DELETE", path, **kw)
+
+
+def tls(cacert: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=cacert)
+
+
+def fields(answer: httpx.Response) -> dict[str, str]:
+    """pointer → code of an error's details.fields."""
+    return {f["pointer"]: f["code"] for f in answer.json()["details"]["fields"]}
