@@ -14,11 +14,10 @@ struct violations;
 #define JSON_IN_VALUES_MAX 10000
 
 /* Raw text → object owned by the arena (released by its cleanups); *out is NULL for JSON's null.
- * err_malformed_json, with one violation that names the place: syntax, empty_body, too_deep, too_many_values,
- * duplicate_key, invalid_utf8, nul_character, trailing_data, number_out_of_range. */
-const struct err *json_in_parse(struct arena *a, struct str text, struct violations *v, struct json_object **out);
-
-/* One reference token of a JSON pointer: '~' becomes "~0", '/' becomes "~1". */
-struct str json_pointer_add(struct arena *a, struct str pointer, struct str name);
+ * err_malformed_json, with one violation that names the place: syntax, empty_body, too_deep,
+ * too_many_values, duplicate_key, invalid_utf8, nul_character, trailing_data, number_out_of_range.
+ */
+const struct err *json_in_parse(
+    struct arena *a, struct str text, struct violations *v, struct json_object **out);
 
 #endif

@@ -15,11 +15,12 @@ typedef const struct err *(*handler_fn)(struct req *r);
 enum rate_class { RATE_READ, RATE_WRITE, RATE_CONTROL, RATE_LOGIN, RATE_NONE };
 enum pool { POOL_API, POOL_FILES, POOL_AUTH };
 enum route_flags {
-	ROUTE_IDEMPOTENT = 1,      /* takes Idempotency-Key */
-	ROUTE_SECRET_RESPONSE = 2, /* the answer carries a secret: stored replies are encrypted, never cached */
-	ROUTE_PUBLIC = 4,          /* no credential */
-	ROUTE_ETAG = 8,            /* answers ETag, takes If-None-Match */
-	ROUTE_IF_MATCH = 16        /* takes If-Match */
+	ROUTE_IDEMPOTENT = 1, /* takes Idempotency-Key */
+	ROUTE_SECRET_RESPONSE =
+	    2, /* the answer carries a secret: stored replies are encrypted, never cached */
+	ROUTE_PUBLIC = 4,   /* no credential */
+	ROUTE_ETAG = 8,     /* answers ETag, takes If-None-Match */
+	ROUTE_IF_MATCH = 16 /* takes If-Match */
 };
 
 struct route {
@@ -44,9 +45,11 @@ enum route_match { ROUTE_FOUND, ROUTE_NOT_FOUND, ROUTE_WRONG_METHOD };
 /* The most path parameters one template has. */
 #define ROUTE_SEGS_MAX 4
 
-/* path: the request's path as it came (not percent-decoded, no query). HEAD finds GET's route. segs[] borrows the
- * parameters' segments from path. *allow is set, in the arena, whenever the path exists: "GET, HEAD, OPTIONS, POST". */
-enum route_match route_find(const struct route *routes, size_t n, struct str method, struct str path,
-    const struct route **out, struct str segs[ROUTE_SEGS_MAX], struct str *allow, struct arena *a);
+/* path: the request's path as it came (not percent-decoded, no query). HEAD finds GET's route.
+ * segs[] borrows the parameters' segments from path. ROUTE_WRONG_METHOD (OPTIONS always is one)
+ * sets *allow, in the arena: "GET, HEAD, OPTIONS, POST". */
+enum route_match route_find(const struct route *routes, size_t n, struct str method,
+    struct str path, const struct route **out, struct str segs[ROUTE_SEGS_MAX], struct str *allow,
+    struct arena *a);
 
 #endif

@@ -1,5 +1,6 @@
-/* Checks what clients send against the contract. The tables are generated from schema/api (gen/inputs.h);
- * this module only walks them. Every failure names its field by a JSON pointer (RFC 6901). */
+/* Checks what clients send against the contract. The tables are generated from schema/api
+ * (gen/inputs.h); this module only walks them. Every failure names its field by a JSON pointer (RFC
+ * 6901). */
 #ifndef HTTP_VALIDATE_H
 #define HTTP_VALIDATE_H
 
@@ -31,7 +32,8 @@ enum field_type {
 	F_STR_LIST,    /* struct str_list */
 	F_UUID_LIST,   /* struct uuid_list */
 	F_OBJECT,      /* struct json_object *, checked against field.shape */
-	F_OBJECT_LIST, /* struct json_object * (an array), each item checked against field.item->shape */
+	F_OBJECT_LIST, /* struct json_object * (an array), each item checked against
+			  field.item->shape */
 	F_JSON         /* struct json_object *, any value */
 };
 
@@ -53,19 +55,20 @@ struct field {
 	const char *name;
 	enum field_type type;
 	unsigned flags;
-	size_t offset;              /* in the operation's input struct */
-	int64_t least, most;        /* numbers: range; strings: length in code points; lists: items */
-	double fleast, fmost;       /* F_F64 only */
-	struct pattern *pattern;    /* or NULL */
+	size_t offset;           /* in the operation's input struct */
+	int64_t least, most;     /* numbers: range; strings: length in code points; lists: items */
+	double fleast, fmost;    /* F_F64 only */
+	struct pattern *pattern; /* or NULL */
 	const char *const *choices; /* NULL-terminated, or NULL */
-	const char *format;         /* uuid, date-time, uri, host, hostname, ipv4, ipv6, cidr; or NULL */
-	const char *dflt;           /* default as text ("50", "true", "name"), or NULL */
-	const struct field *item;   /* lists: what each item must be */
-	const struct shape *shape;  /* F_OBJECT */
+	const char *format; /* uuid, date-time, uri, host, hostname, ipv4, ipv6, cidr; or NULL */
+	const char *dflt;   /* default as text ("50", "true", "name"), or NULL */
+	const struct field *item;  /* lists: what each item must be */
+	const struct shape *shape; /* F_OBJECT */
 };
 
-/* An object, or a set of query parameters. Bit i of the uint64_t at set_offset says that fields[i] was given,
- * bit i at null_offset that it was given as null. size 0: nested, checked but not bound to a struct. */
+/* An object, or a set of query parameters. Bit i of the uint64_t at set_offset says that fields[i]
+ * was given, bit i at null_offset that it was given as null. size 0: nested, checked but not bound
+ * to a struct. */
 struct shape {
 	const char *name;
 	const struct field *fields;
@@ -88,22 +91,26 @@ struct violations {
 	size_t n;
 };
 
-/* Notes one violation; beyond VIOLATIONS_MAX they are dropped. Keeps the three strings (arena or literals). */
+/* Notes one violation; beyond VIOLATIONS_MAX they are dropped. Keeps the three strings (arena or
+ * literals). */
 void violation_add(struct violations *v, struct str pointer, struct str code, struct str message);
 
-/* A parsed JSON value (NULL is JSON's null) → the operation's input struct of s->size bytes, cleared first, defaults
- * filled. err_validation_failed with at least one violation. *out borrows from body. */
-const struct err *validate_body(struct arena *a, const struct shape *s, struct json_object *body, void *out,
-    struct violations *v);
-/* The raw query string, without '?' → struct. s NULL: every parameter is unknown. err_unknown_parameter or
- * err_invalid_parameter; pointers look like "/query/limit". */
-const struct err *validate_query(struct arena *a, const struct shape *s, struct str query, void *out,
-    struct violations *v);
-/* One path segment → the member at f->offset of *out. err_invalid_parameter; pointer "/path/printer_id". */
-const struct err *validate_path(struct arena *a, const struct field *f, struct str segment, void *out,
-    struct violations *v);
-/* One text value, for example of a header, into f->offset of *out; where: the pointer's first part, "/header". */
-bool validate_text(struct arena *a, const struct field *f, struct str where, struct str text, void *out,
-    struct violations *v);
+/* A parsed JSON value (NULL is JSON's null) → the operation's input struct of s->size bytes,
+ * cleared first, defaults filled. err_validation_failed with at least one violation. *out borrows
+ * from body. */
+const struct err *validate_body(struct arena *a, const struct shape *s, struct json_object *body,
+    void *out, struct violations *v);
+/* The raw query string, without '?' → struct. s NULL: every parameter is unknown.
+ * err_unknown_parameter or err_invalid_parameter; pointers look like "/query/limit". */
+const struct err *validate_query(
+    struct arena *a, const struct shape *s, struct str query, void *out, struct violations *v);
+/* One path segment → the member at f->offset of *out. err_invalid_parameter; pointer
+ * "/path/printer_id". */
+const struct err *validate_path(
+    struct arena *a, const struct field *f, struct str segment, void *out, struct violations *v);
+/* One text value, for example of a header, into f->offset of *out; where: the pointer's first part,
+ * STR("header"). */
+bool validate_text(struct arena *a, const struct field *f, struct str where, struct str text,
+    void *out, struct violations *v);
 
 #endif

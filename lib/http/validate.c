@@ -1,0 +1,212 @@
+#include "http/validate.h"
+
+#include <json-c/json.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "gen/errors.h"
+#include "http/check.h"
+
+static void check_json(struct check *w, const struct field *f, struct json_object *o,
+    const struct pointer *at, void *to);
+static void check_object(struct check *w, const struct shape *s, struct json_object *o,
+    const struct pointer *at, void *out);
+
+static void
+body_text(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	if (json_object_is_type(o, json_type_string))
+		check_text(w, f,
+		    (struct str){json_object_get_string(o), (size_t)json_object_get_string_len(o)},
+		    at, to);
+	else
+		check_fail(w, at, "invalid_type", STR("must be a string"));
+}
+
+static void
+body_i64(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	const double exact = 9007199254740992.0; /* 2^53: up to here a double holds every integer */
+	double d = json_object_get_double(o);
+
+	if (json_object_is_type(o, json_type_int))
+		check_i64(w, f, json_object_get_int64(o), at, to);
+	else if (json_object_is_type(o, json_type_double) && d > -exact && d < exact &&
+	    (double)(int64_t)d == d)
+		check_i64(w, f, (int64_t)d, at, to);
+	else
+		check_fail(w, at, "invalid_type", STR("must be an integer"));
+}
+
+static void
+body_f64(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	double d = json_object_get_double(o);
+
+	if (!json_object_is_type(o, json_type_int) && !json_object_is_type(o, json_type_double))
+		check_fail(w, at, "invalid_type", STR("must be a number"));
+	else if (d < f->fleast)
+		check_fail(w, at, "too_small", str_fmt(w->arena, "must be at least %g", f->fleast));
+	else if (d > f->fmost)
+		check_fail(w, at, "too_large", str_fmt(w->arena, "must be at most %g", f->fmost));
+	else if (to)
+		memcpy(to, &d, sizeof(d));
+}
+
+static void
+body_bool(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	(void)f;
+	if (json_object_is_type(o, json_type_boolean))
+		check_bool(json_object_get_boolean(o), to);
+	else
+		check_fail(w, at, "invalid_type", STR("must be true or false"));
+}
+
+static void
+body_items(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *first, size_t size)
+{
+	size_t n = json_object_array_length(o);
+
+	for (size_t i = 0; i < n; i++) {
+		struct pointer here = {at, STR_NONE, i};
+
+		check_json(w, f->item, json_object_array_get_idx(o, i), &here,
+		    check_slot(first, i * size));
+	}
+}
+
+/* A list of strings or UUIDs. */
+static void
+body_list(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	struct str_list spare = {NULL, 0}; /* nested lists are checked, not kept */
+	size_t size, n, before = w->v->n;
+	void *first;
+
+	if (!json_object_is_type(o, json_type_array)) {
+		check_fail(w, at, "invalid_type", STR("must be an array"));
+		return;
+	}
+	n = json_object_array_length(o);
+	if (!check_count(w, f, n, at))
+		return;
+	if (!to)
+		to = &spare;
+	first = check_list_grow(w, f, to, n, &size);
+	body_items(w, f, o, at, first, size);
+	if ((f->flags & F_UNIQUE) && w->v->n == before)
+		check_unique(w, f, to, n, at);
+}
+
+static void
+body_object_list(struct check *w, const struct field *f, struct json_object *o,
+    const struct pointer *at, void *to)
+{
+	if (!json_object_is_type(o, json_type_array)) {
+		check_fail(w, at, "invalid_type", STR("must be an array"));
+		return;
+	}
+	if (check_count(w, f, json_object_array_length(o), at))
+		body_items(w, f, o, at, NULL, 0);
+	if (to)
+		memcpy(to, &o, sizeof(o));
+}
+
+static void
+body_nested(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	check_object(w, f->shape, o, at, NULL);
+	if (to)
+		memcpy(to, &o, sizeof(o));
+}
+
+static void
+body_any(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	(void)w, (void)f, (void)at;
+	if (to)
+		memcpy(to, &o, sizeof(o));
+}
+
+static void (*const body_checks[])(struct check *w, const struct field *f, struct json_object *o,
+    const struct pointer *at, void *to) = {
+    [F_STR] = body_text,
+    [F_I64] = body_i64,
+    [F_F64] = body_f64,
+    [F_BOOL] = body_bool,
+    [F_UUID] = body_text,
+    [F_TIME] = body_text,
+    [F_STR_LIST] = body_list,
+    [F_UUID_LIST] = body_list,
+    [F_OBJECT] = body_nested,
+    [F_OBJECT_LIST] = body_object_list,
+    [F_JSON] = body_any,
+};
+
+static void
+check_json(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	if (o || f->type == F_JSON)
+		body_checks[f->type](w, f, o, at, to);
+	else if (!(f->flags & F_NULLABLE))
+		check_fail(w, at, "null_not_allowed", STR("must not be null"));
+}
+
+static void
+write_bits(const struct shape *s, void *out, uint64_t set, uint64_t null)
+{
+	if (!out)
+		return;
+	memcpy(check_slot(out, s->set_offset), &set, sizeof(set));
+	if (s->null_offset != SIZE_MAX)
+		memcpy(check_slot(out, s->null_offset), &null, sizeof(null));
+}
+
+static void
+check_object(struct check *w, const struct shape *s, struct json_object *o,
+    const struct pointer *at, void *out)
+{
+	uint64_t set = 0, null = 0;
+
+	if (!json_object_is_type(o, json_type_object)) {
+		check_fail(w, at, "invalid_type", STR("must be an object"));
+		return;
+	}
+	json_object_object_foreach(o, name, value) {
+		size_t i = check_field_index(s, str_from(name));
+		struct pointer here = {at, str_from(name), 0};
+
+		if (i == s->n) {
+			check_fail(
+			    w, &here, "unknown_field", STR("is not a member of this object"));
+			continue;
+		}
+		set |= UINT64_C(1) << i;
+		null |= (uint64_t)(value == NULL) << i;
+		check_json(w, &s->fields[i], value, &here, check_slot(out, s->fields[i].offset));
+	}
+	check_missing(w, s, set, at, out);
+	write_bits(s, out, set, null);
+}
+
+const struct err *
+validate_body(struct arena *a, const struct shape *s, struct json_object *body, void *out,
+    struct violations *v)
+{
+	struct check w = {a, v};
+	size_t before = v->n;
+
+	memset(out, 0, s->size);
+	check_object(&w, s, body, NULL, out);
+	return v->n > before ? &err_validation_failed : NULL;
+}
