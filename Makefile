@@ -2,7 +2,9 @@
 
 VARIANT  := $(if $(SAN),-san)$(if $(COV),-cov)
 BUILD    ?= build$(VARIANT)
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd
 PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
@@ -72,25 +74,30 @@ CTL_O := $(call obj,$(CTL_C))
 
 $(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+	@echo "  CC    $@"
+	@$(CC) $(CFLAGS) -MMD -c -o $@ $<
 $(BUILD)/obj/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+	@echo "  CC    $@"
+	@$(CC) $(CFLAGS) -MMD -c -o $@ $<
 
 LIB_A := $(BUILD)/libsoloprint.a
 $(LIB_A): $(LIB_O)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(BUILD)/bin/soloprint-api: $(API_O) $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi $(shell pkg-config --libs $(PKGS_API))
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi $(shell pkg-config --libs $(PKGS_API))
 $(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW))
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW))
 $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(CTL_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_CTL))
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $(CTL_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_CTL))
 
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Turns .sql files into C constants: `-- name: printers_list :many`, `-- params: uuid, jsonb, text`, then one statement
-ended by `;`."""
+ended by `;`. `-- fragment: name` up to `-- end` keeps lines that `-- include: name` repeats inside statements."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ OIDS = {
 }  # fmt: skip
 ALIASES = {"boolean": "bool", "bigint": "int8", "integer": "int4", "int": "int4", "smallint": "int2"}
 NAME = re.compile(r"^--\s*name:\s*([a-z][a-z0-9_]*)\s+:(one|many|exec)\s*$")
+FRAGMENT = re.compile(r"^--\s*fragment:\s*([a-z][a-z0-9_]*)\s*$")
+INCLUDE = re.compile(r"^--\s*include:\s*([a-z][a-z0-9_]*)\s*$")
+END = re.compile(r"^--\s*end\s*$")
 PARAMS = re.compile(r"^--\s*params:\s*(.*?)\s*$")
 
 
@@ -40,11 +43,32 @@ class Statement:
         return "\n".join(self.lines).strip().removesuffix(";").rstrip()
 
 
+def expand(path: Path) -> list[tuple[str, str]]:
+    """The file's lines, each with its place, fragments taken out and put in where they are included."""
+    fragments: dict[str, list[tuple[str, str]]] = {}
+    out: list[tuple[str, str]] = []
+    inside: list[tuple[str, str]] | None = None
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        where = f"{path}:{number}"
+        if match := FRAGMENT.match(line):
+            inside = fragments.setdefault(match[1], [])
+        elif END.match(line):
+            inside = None
+        elif inside is not None:
+            inside.append((where, line))
+        elif match := INCLUDE.match(line):
+            if match[1] not in fragments:
+                raise SqlError(f"{where}: there is no fragment {match[1]} above")
+            out += fragments[match[1]]
+        else:
+            out.append((where, line))
+    return out
+
+
 def parse(path: Path) -> list[Statement]:
     found: list[Statement] = []
     current: Statement | None = None
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        where = f"{path}:{number}"
+    for where, line in expand(path):
         if match := NAME.match(line):
             if current:
                 raise SqlError(f"{where}: {current.name} is not ended by ';'")

@@ -1,0 +1,163 @@
+#include "accept.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proc/worker.h"
+#include "req.h"
+
+enum { BODY_MOST = 1 << 20 }; /* routes have their own, smaller caps */
+
+struct accept {
+	FCGX_Request fcgi;
+};
+
+struct accept *
+accept_new(int listen_fd)
+{
+	struct accept *acc = calloc(1, sizeof(*acc));
+
+	must(acc != NULL);
+	if (FCGX_Init() == 0 && FCGX_InitRequest(&acc->fcgi, listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) == 0)
+		return acc;
+	free(acc);
+	return NULL;
+}
+
+void
+accept_free(struct accept *acc)
+{
+	free(acc);
+}
+
+static struct str
+param(const struct accept *acc, const char *name)
+{
+	return str_from(FCGX_GetParam(name, acc->fcgi.envp));
+}
+
+static void
+read_headers(const struct accept *acc, struct headers_in *h)
+{
+	const struct {
+		const char *name;
+		struct str *to;
+	} wanted[] = {
+	    {"HTTP_AUTHORIZATION", &h->authorization},
+	    {"HTTP_X_API_KEY", &h->api_key},
+	    {"CONTENT_TYPE", &h->content_type},
+	    {"HTTP_ACCEPT", &h->accept},
+	    {"HTTP_IDEMPOTENCY_KEY", &h->idempotency_key},
+	    {"HTTP_IF_MATCH", &h->if_match},
+	    {"HTTP_IF_NONE_MATCH", &h->if_none_match},
+	    {"HTTP_X_SOLOPRINT_API_VERSION", &h->api_version},
+	    {"HTTP_USER_AGENT", &h->user_agent},
+	};
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		struct str value = param(acc, wanted[i].name);
+
+		*wanted[i].to = value.n ? value : STR_NONE;
+	}
+}
+
+/* Reads exactly CONTENT_LENGTH bytes; a longer body than any route takes is read away and marked. */
+static void
+read_body(struct accept *acc, struct req *r)
+{
+	int64_t want = 0;
+	char scratch[4096];
+	struct str length = param(acc, "CONTENT_LENGTH");
+
+	if (length.n && (!str_to_i64(length, &want) || want < 0))
+		want = BODY_MOST + 1;
+	r->body_too_large = want > BODY_MOST;
+	if (!r->body_too_large && want > 0) {
+		char *p = arena_alloc(r->arena, (size_t)want);
+		int got = FCGX_GetStr(p, (int)want, acc->fcgi.in);
+
+		r->body = (struct str){p, got > 0 ? (size_t)got : 0};
+	}
+	while (FCGX_GetStr(scratch, sizeof(scratch), acc->fcgi.in) > 0)
+		continue;
+}
+
+/* REQUEST_URI is the target as the client sent it; nginx has refused ambiguous ones. */
+static void
+read_target(const struct accept *acc, struct req *r)
+{
+	struct str rest = param(acc, "REQUEST_URI");
+
+	r->path = str_cut(&rest, '?');
+	r->query_string = rest;
+}
+
+bool
+accept_next(struct accept *acc, struct req *r)
+{
+	int rc;
+
+	do {
+		if (proc_stop_asked())
+			return false;
+		rc = FCGX_Accept_r(&acc->fcgi);
+	} while (rc == -EINTR);
+	if (rc < 0) {
+		if (!proc_stop_asked())
+			log_error("accept failed", LOG_I("code", rc));
+		return false;
+	}
+	r->method = param(acc, "REQUEST_METHOD");
+	r->id = param(acc, "SLP_REQID");
+	r->remote_addr = param(acc, "REMOTE_ADDR");
+	read_target(acc, r);
+	read_headers(acc, &r->in_headers);
+	read_body(acc, r);
+	return true;
+}
+
+static void
+put(struct accept *acc, struct str s)
+{
+	if (s.n)
+		FCGX_PutStr(s.p, (int)s.n, acc->fcgi.out);
+}
+
+static void
+put_reply(struct accept *acc, const struct req *r)
+{
+	const struct reply *rep = &r->reply;
+	bool head = req_is(r, "HEAD");
+
+	FCGX_FPrintF(acc->fcgi.out, "Status: %d\r\n", rep->status);
+	if (rep->content_type)
+		FCGX_FPrintF(acc->fcgi.out, "Content-Type: %s\r\n", rep->content_type);
+	for (const struct header_out *h = rep->headers; h; h = h->next) {
+		put(acc, str_from(h->name));
+		put(acc, STR(": "));
+		put(acc, h->value);
+		put(acc, STR("\r\n"));
+	}
+	if (rep->status != 204 && rep->status != 304)
+		FCGX_FPrintF(acc->fcgi.out, "Content-Length: %d\r\n", (int)rep->body.n);
+	put(acc, STR("\r\n"));
+	if (!head)
+		put(acc, buf_view(&rep->body));
+}
+
+void
+accept_finish(struct accept *acc, const struct req *r)
+{
+	put_reply(acc, r);
+	/* Ends the request without libfcgi's lingering close, which costs three system calls and a sleep;
+	 * the body has been read to its end, so nothing can be lost. */
+	acc->fcgi.keepConnection = 1;
+	FCGX_Finish_r(&acc->fcgi);
+	if (acc->fcgi.ipcFd >= 0)
+		close(acc->fcgi.ipcFd);
+	acc->fcgi.ipcFd = -1;
+}

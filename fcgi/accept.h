@@ -1,0 +1,20 @@
+/* The FastCGI side of a worker; the only user of libfcgi. */
+#ifndef FCGI_ACCEPT_H
+#define FCGI_ACCEPT_H
+
+#include <stdbool.h>
+
+struct accept;
+struct req;
+
+/* NULL when the library refuses. One per process. */
+struct accept *accept_new(int listen_fd);
+void accept_free(struct accept *acc);
+
+/* Waits for a request and fills r's raw part (id, method, path, query_string, body, remote_addr, in_headers), which
+ * borrows until accept_finish. False when the worker was asked to stop. */
+bool accept_next(struct accept *acc, struct req *r);
+/* Sends the staged reply and ends the request. */
+void accept_finish(struct accept *acc, const struct req *r);
+
+#endif

@@ -1,0 +1,178 @@
+/* Printers: configuration and live status. Contract: schema/api/printers.yaml; statements: printers.sql. */
+#include "auth/seal.h"
+#include "gen/routes.h"
+#include "page.h"
+#include "query.h"
+#include "reply.h"
+#include "state.h"
+
+static const struct page_order printer_orders[] = {
+    {{"name", 4}, &SQL_printers_by_name},
+    {{"-name", 5}, &SQL_printers_by_name_desc},
+    {{"created_at", 10}, &SQL_printers_by_created},
+    {{"-created_at", 11}, &SQL_printers_by_created_desc},
+    {{"updated_at", 10}, &SQL_printers_by_updated},
+    {{"-updated_at", 11}, &SQL_printers_by_updated_desc},
+};
+
+static void
+bind_filters(struct query *q, const struct listPrinters_query *in)
+{
+	bind_contains(q, in->search);
+	bind_list(q, &in->status);
+	bind_list(q, &in->tag);
+	bind_ids(q, &in->group);
+	bind_str(q, in->model);
+}
+
+const struct err *
+listPrinters(struct req *r)
+{
+	const struct listPrinters_query *in = r->query;
+	struct page_in wanted = PAGE_IN(in, LISTPRINTERS_Q);
+	struct page page;
+	const struct sql *sql = page_statement(printer_orders, sizeof(printer_orders) / sizeof(printer_orders[0]), in->sort);
+	struct query *rows, *total = NULL;
+	const struct err *e = page_parse(r, &wanted, &page);
+
+	if (e)
+		return refuse(r, e);
+	rows = query(r, sql);
+	bind_filters(rows, in);
+	bind_page(rows, &page);
+	if (page.by_offset)
+		bind_filters(total = query(r, &SQL_printers_total), in);
+	return reply_page(r, rows, total, &page);
+}
+
+/* Seals the secret for the gateway; nothing else can open it. The body loses its `secret` member, so that the clear
+ * text reaches neither Postgres nor a log. */
+static const struct err *
+seal_for_gateway(struct req *r, struct uuid printer_id, struct str secret, struct str *sealed)
+{
+	struct str clear = secret.p ? str_dup(r->arena, secret) : STR_NONE;
+	struct seal_place place;
+	const struct err *e;
+
+	json_object_object_del(r->body_json, "secret"); /* frees what `secret` borrowed */
+	*sealed = STR_NONE;
+	if (!clear.p)
+		return NULL;
+	if (!r->w->gateway_key)
+		return &err_service_unavailable;
+	e = query_auth(r); /* the organisation is part of what the seal binds */
+	if (e)
+		return e;
+	place = SEAL_PRINTER_SECRET(r->auth.org_id, printer_id);
+	*sealed = seal_secret(r->arena, r->w->gateway_key, &place, clear);
+	return sealed->p ? NULL : &err_internal_error;
+}
+
+static void
+bind_sealed(struct query *q, struct str sealed)
+{
+	if (sealed.p)
+		bind_bytes(q, sealed.p, sealed.n);
+	else
+		bind_null(q);
+}
+
+static void
+join_groups(struct req *r, struct uuid printer_id, const struct uuid_list *groups)
+{
+	struct query *q = query(r, &SQL_printer_groups_clear);
+
+	bind_uuid(q, printer_id);
+	bind_uuid_array(q, groups->v, groups->n);
+	q = query(r, &SQL_printer_groups_join);
+	bind_uuid(q, printer_id);
+	bind_uuid_array(q, groups->v, groups->n);
+}
+
+static struct query *
+select_printer(struct req *r, struct uuid id)
+{
+	struct query *q = query(r, &SQL_printer_get);
+
+	bind_uuid(q, id);
+	return q;
+}
+
+const struct err *
+createPrinter(struct req *r)
+{
+	const struct createPrinter_body *in = r->in;
+	struct uuid id = uuid_v7();
+	struct str sealed;
+	const struct err *e = seal_for_gateway(r, id, in->secret, &sealed);
+	struct query *q;
+
+	if (e)
+		return refuse(r, e);
+	q = query(r, &SQL_printer_insert);
+	bind_uuid(q, id);
+	bind_body(q, r);
+	bind_sealed(q, sealed);
+	if (in->group_ids.n)
+		join_groups(r, id, &in->group_ids);
+	return reply_one(r, select_printer(r, id), 201);
+}
+
+const struct err *
+getPrinter(struct req *r)
+{
+	return reply_one(r, select_printer(r, r->path_params.printer_id), 200);
+}
+
+const struct err *
+updatePrinter(struct req *r)
+{
+	const struct updatePrinter_body *in = r->in;
+	struct uuid id = r->path_params.printer_id;
+	struct str sealed;
+	const struct err *e = seal_for_gateway(r, id, in->secret, &sealed);
+	struct query *q;
+
+	if (e)
+		return refuse(r, e);
+	q = query(r, &SQL_printer_update);
+	bind_uuid(q, id);
+	bind_body(q, r);
+	bind_if_match(q, r);
+	if (FIELD_SET(in, UPDATEPRINTER_B_SECRET)) {
+		q = query(r, &SQL_printer_set_secret);
+		bind_uuid(q, id);
+		bind_sealed(q, sealed);
+	}
+	if (FIELD_SET(in, UPDATEPRINTER_B_GROUP_IDS))
+		join_groups(r, id, &in->group_ids);
+	return reply_one(r, select_printer(r, id), 200);
+}
+
+const struct err *
+deletePrinter(struct req *r)
+{
+	struct query *q = query(r, &SQL_printer_delete);
+
+	bind_uuid(q, r->path_params.printer_id);
+	bind_if_match(q, r);
+	return reply_gone(r, q);
+}
+
+const struct err *
+getPrinterStatus(struct req *r)
+{
+	struct query *q = query(r, &SQL_printer_status_get);
+
+	bind_uuid(q, r->path_params.printer_id);
+	return reply_one(r, q, 200);
+}
+
+const struct err *
+refreshPrinterStatus(struct req *r)
+{
+	struct query *q = query(r, &SQL_printer_refresh);
+
+	bind_uuid(q, r->path_params.printer_id);
+	return reply_one(r, q, 202);
+}

@@ -1,0 +1,26 @@
+/* What a worker process keeps between requests: its connections and settings. Made once in worker.c and handed
+ * down by pointer; fcgi/ has no other state. */
+#ifndef FCGI_STATE_H
+#define FCGI_STATE_H
+
+#include "app.h"
+#include "db/pg.h"
+#include "net/redis_limit.h"
+
+struct seal_public;
+struct usage;
+
+enum { CURSOR_KEY_LEN = 32 };
+
+struct worker {
+	const struct app_config *cfg;
+	struct pg *pg;
+	struct limiter *limiter;
+	struct usage *usage;
+	uint8_t cursor_key[CURSOR_KEY_LEN];
+	struct seal_public *gateway_key; /* NULL: not configured, printers' secrets cannot be taken */
+	int64_t started_ms;        /* monotonic */
+	int64_t served;
+};
+
+#endif

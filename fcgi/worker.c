@@ -1,0 +1,117 @@
+/* A worker: opens its connections, serves one request after the other, ends when asked to. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "accept.h"
+#include "app.h"
+#include "auth/seal.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "proc/worker.h"
+#include "query.h"
+#include "reply.h"
+#include "serve.h"
+#include "state.h"
+#include "usage.h"
+
+enum { ARENA_MOST = 64 << 20, CONNECT_MS = 2000, ANSWER_MS = 7000, PEM_MOST = 4096 };
+
+static bool
+read_keys(struct worker *w, struct arena *a)
+{
+	struct str key = config_file(a, w->cfg->cursor_key_path, PEM_MOST);
+
+	if (key.n != CURSOR_KEY_LEN) {
+		log_error("the cursor key file must hold 32 bytes", LOG_Z("path", w->cfg->cursor_key_path));
+		return false;
+	}
+	memcpy(w->cursor_key, key.p, CURSOR_KEY_LEN);
+	w->gateway_key = seal_public_new(config_file(a, w->cfg->gateway_pubkey_path, PEM_MOST));
+	if (!w->gateway_key)
+		log_error("the gateway's public key cannot be read", LOG_Z("path", w->cfg->gateway_pubkey_path));
+	return w->gateway_key != NULL;
+}
+
+static void
+log_request(const struct req *r, int64_t started_us)
+{
+	log_debug("request", LOG_S("request_id", r->id), LOG_Z("operation", r->route ? r->route->operation : ""),
+	    LOG_I("status", r->reply.status), LOG_I("us", clock_mono_us() - started_us));
+}
+
+/* What is written after the client has its answer. */
+static void
+after_reply(struct req *r)
+{
+	if (r->auth.done && r->limited)
+		limiter_learn(r->w->limiter, &r->auth.limits);
+	else if (r->limited && r->reply.status == 401)
+		limiter_charge_unknown(r->w->limiter);
+	usage_count(r);
+}
+
+static void
+serve_until_stopped(struct worker *w, struct accept *acc, int ready_fd)
+{
+	struct arena *a = arena_new(ARENA_MOST);
+
+	for (;;) {
+		struct req *r = ARENA_NEW(a, struct req);
+		int64_t started_us;
+
+		r->w = w;
+		r->arena = a;
+		if (!accept_next(acc, r))
+			break;
+		started_us = clock_mono_us();
+		serve(r);
+		accept_finish(acc, r);
+		after_reply(r);
+		log_request(r, started_us);
+		arena_reset(a);
+		if (++w->served == w->cfg->max_requests)
+			proc_worker_retire(ready_fd);
+	}
+	usage_flush(w, a);
+	arena_free(a);
+}
+
+static struct pg *
+open_pg(const struct app_config *cfg, const struct sql_set *sets)
+{
+	return pg_new(&(struct pg_config){
+	    .conninfo = cfg->db,
+	    .sets = sets,
+	    .n_sets = 1,
+	    .unnamed = !cfg->prepared,
+	    .connect_timeout_ms = CONNECT_MS,
+	    .answer_timeout_ms = ANSWER_MS,
+	});
+}
+
+int
+worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
+{
+	struct arena *settings = arena_new(1 << 16);
+	struct accept *acc = accept_new(listen_fd);
+	struct worker w = {.cfg = cfg, .started_ms = clock_mono_ms()};
+	int status = 1;
+
+	w.pg = open_pg(cfg, &fcgi_sql);
+	w.limiter = limiter_new(cfg->redis, (int)cfg->workers);
+	w.usage = usage_new();
+	if (acc && read_keys(&w, settings)) {
+		(void)pg_ready(w.pg); /* connected before the first request; while it is down requests get 503 */
+		proc_worker_ready(ready_fd);
+		serve_until_stopped(&w, acc, ready_fd);
+		status = 0;
+	}
+	seal_public_free(w.gateway_key);
+	usage_free(w.usage);
+	limiter_free(w.limiter);
+	pg_free(w.pg);
+	accept_free(acc);
+	arena_free(settings);
+	return status;
+}
