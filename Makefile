@@ -114,6 +114,14 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	$(CC) $(CFLAGS) -Itests/unit -MMD -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW)))
 
+# Programs that the fault tests drive.
+STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))
+$(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API))
+.PHONY: stubs
+stubs: $(STUBS) ## programs that the fault tests drive
+
 .PHONY: unit
 unit: $(UNIT) ## unit tests of the libraries
 	@set -e; for t in $(UNIT); do echo "# $$t"; $$t; done

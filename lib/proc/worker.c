@@ -96,6 +96,7 @@ proc_worker_boot(struct proc_worker *w)
 	must(stop_null_fd >= 0);
 	stop_listen_fd = w->listen_fd;
 	install(SA_RESTART);
+	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NAME, "worker");
 	must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
 	if (getppid() != parent)
