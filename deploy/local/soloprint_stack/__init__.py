@@ -1,0 +1,1 @@
+"""The local stack: one supervised instance of every process, its state in one folder."""

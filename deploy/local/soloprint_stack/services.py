@@ -1,0 +1,126 @@
+"""The processes of the stack and their settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .layout import REPO, Layout
+from .s6 import Service
+from .settings import Settings
+
+POOLS = {"api": None, "files": 2, "auth": 2}  # workers; None: as the settings say
+REDIS_CONF = """\
+port 0
+unixsocket {socket}
+unixsocketperm 770
+save ""
+appendonly no
+dir {folder}
+daemonize no
+databases 1
+maxmemory 64mb
+maxmemory-policy volatile-lru
+maxclients 1000
+timeout 0
+logfile ""
+"""
+
+
+def postgres(at: Layout) -> Service:
+    data = at.pg_data
+    # After a reboot the process id in the lock file may be another service's.
+    stale = (
+        f"pid=$(head -n 1 '{data}/postmaster.pid' 2>/dev/null) || pid=\n"
+        f'[ "$(readlink "/proc/$pid/cwd")" = \'{data}\' ] || rm -f \'{data}/postmaster.pid\'\n'
+    )
+    return Service(
+        "postgres", ["postgres", "-D", str(data)], at.user("soloprint"), before=stale, stop_signal="INT", umask="0077"
+    )
+
+
+def redis(at: Layout) -> Service:
+    conf = at.var / "redis.conf"
+    conf.write_text(REDIS_CONF.format(socket=at.redis_socket, folder=at.redis_socket.parent))
+    conf.chmod(0o644)
+    return Service("redis", ["redis-server", str(conf)], at.user("soloprint"), stop_ms=5000)
+
+
+def api(at: Layout, settings: Settings, pool: str) -> Service:
+    env = {
+        "SOLOPRINT_POOL": pool,
+        "SOLOPRINT_SOCKET": f"{at.run}/api/{pool}.sock",
+        "SOLOPRINT_WORKERS": str(POOLS[pool] or settings.workers),
+        "SOLOPRINT_MAX_REQUESTS": str(settings.max_requests),
+        "SOLOPRINT_DB": at.conninfo("soloprint_api"),
+        "SOLOPRINT_REDIS": str(at.redis_socket),
+        "SOLOPRINT_CURSOR_KEY": str(at.var / "keys" / "cursor.key"),
+        "SOLOPRINT_GATEWAY_PUBKEY": str(at.var / "keys" / "gateway.pub"),
+        "SOLOPRINT_STORAGE": str(at.var / "storage"),
+    }
+    command = [str(at.bin / "soloprint-api")]
+    return Service(f"api-{pool}", command, at.user("soloprint-api"), env | settings.env, umask="0077")
+
+
+def gateway(at: Layout, settings: Settings, name: str) -> Service:
+    env = {
+        "SOLOPRINT_DB": at.conninfo("soloprint_gateway"),
+        "SOLOPRINT_GATEWAY_KEY": str(at.var / "keys" / "gateway.key"),
+        "SOLOPRINT_GATEWAY_NAME": name,
+    }
+    ca = settings.gateway_ca or (str(fleet_ca(at)) if settings.fleet else "")
+    if ca:
+        env["SOLOPRINT_GATEWAY_CA"] = ca
+    command = [str(at.bin / "soloprint-gateway")]
+    return Service(name, command, at.user("soloprint-gateway"), env | settings.env, umask="0077")
+
+
+def fleet_ca(at: Layout) -> Path:
+    return at.fleet / "ca" / "ca.pem"
+
+
+def fleet(at: Layout, settings: Settings) -> Service:
+    command = [sys.executable, "-B", str(at.var / "fleet-src" / "fleet"), "--dir", str(at.fleet)]
+    command += ["--printers", str(settings.fleet), "--port-base", str(settings.fleet_port)]
+    command += ["--time-scale", "20", "--autoplay"]
+    return Service("fleet", command, at.user("soloprint"), umask="0022", stop_ms=8000)
+
+
+def nginx(at: Layout) -> Service:
+    command = ["nginx", "-e", "stderr", "-p", str(at.nginx), "-c", str(at.nginx / "conf" / "nginx.conf")]
+    # As root its master reads the key and its workers are the user "soloprint".
+    return Service("nginx", [*command, "-g", "daemon off;"], stop_signal="QUIT", stop_ms=8000)
+
+
+def gateways(settings: Settings) -> list[str]:
+    return ["gateway", *(f"gateway-{i}" for i in range(2, settings.gateways + 1))][: settings.gateways]
+
+
+def all_services(at: Layout, settings: Settings) -> list[Service]:
+    """In the order in which they start."""
+    out = [postgres(at), redis(at)]
+    out += [fleet(at, settings)] if settings.fleet else []
+    out += [api(at, settings, pool) for pool in POOLS]
+    out += [gateway(at, settings, name) for name in gateways(settings)]
+    return [*out, nginx(at)]
+
+
+def nginx_arguments(at: Layout, settings: Settings) -> list[str]:
+    """For nginx/render."""
+    out = ["--out", str(at.nginx / "conf"), "--run", str(at.run), "--var", str(at.nginx)]
+    out += ["--routes", str(at.build / "gen" / "nginx-routes.conf"), "--docs", str(at.var / "docs")]
+    out += ["--tls-cert", f"{at.var}/tls/server.crt", "--tls-key", f"{at.var}/tls/server.key"]
+    for address in settings.listen:
+        where = f"[{address}]" if ":" in address else address
+        out += ["--listen", f"{where}:{settings.port}"]
+    if at.as_root:
+        out += ["--user", "soloprint soloprint", "--nofile", "8192"]
+    out += ["--rate", str(settings.rate), "--burst", str(settings.burst), "--conns", str(settings.conns)]
+    if not settings.access_log:
+        out += ["--access-log", "off"]
+    return [*out, "--workers", str(min(4, os.cpu_count() or 2))]
+
+
+def renderer() -> Path:
+    return REPO / "nginx" / "render"
