@@ -36,7 +36,7 @@ all: $(BINS) docs ## build everything
 GEN      := $(BUILD)/gen
 API_YAML := $(wildcard schema/api/*.yaml)
 CONTRACT := $(addprefix $(GEN)/,errors.c routes.c inputs.c openapi_json.c)
-SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c
+SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c $(GEN)/ctl_sql.c
 
 $(GEN)/contract.stamp: schema/gen/contract2c.py $(API_YAML)
 	@mkdir -p $(GEN)
@@ -50,13 +50,19 @@ $(GEN)/%_sql.stamp: schema/gen/sql2c.py
 	@touch $@
 $(GEN)/fcgi_sql.stamp: $(wildcard fcgi/*.sql)
 $(GEN)/gateway_sql.stamp: $(wildcard gateway/*.sql)
+$(GEN)/ctl_sql.stamp: $(wildcard deploy/ctl/*.sql)
 $(SQL_C): %.c: %.stamp ;
 
 $(GEN)/limit_lua.h: lib/net/limit.lua schema/gen/text2c.py
 	@mkdir -p $(GEN)
 	$(PYTHON) schema/gen/text2c.py --name limit_lua --out $@ $<
 
-GENERATED := $(GEN)/limit_lua.h $(GEN)/contract.stamp $(GEN)/fcgi_sql.stamp $(GEN)/gateway_sql.stamp
+$(GEN)/bootstrap_%.h: schema/db/bootstrap/%.sql schema/gen/text2c.py
+	@mkdir -p $(GEN)
+	$(PYTHON) schema/gen/text2c.py --name bootstrap_$* --out $@ $<
+
+GENERATED := $(GEN)/limit_lua.h $(GEN)/contract.stamp $(GEN)/fcgi_sql.stamp $(GEN)/gateway_sql.stamp \
+             $(GEN)/ctl_sql.stamp $(GEN)/bootstrap_roles.h $(GEN)/bootstrap_database.h
 .PHONY: gen
 gen: $(GENERATED) ## generate C from the contract and from the .sql files
 
@@ -70,7 +76,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_O := $(call obj,$(LIB_C)) $(BUILD)/obj/gen/errors.o
 API_O := $(call obj,$(API_C)) $(patsubst $(GEN)/%.c,$(BUILD)/obj/gen/%.o,$(CONTRACT) $(GEN)/fcgi_sql.c)
 GW_O  := $(call obj,$(GW_C)) $(BUILD)/obj/gen/gateway_sql.o
-CTL_O := $(call obj,$(CTL_C))
+CTL_O := $(call obj,$(CTL_C)) $(BUILD)/obj/gen/ctl_sql.o
 
 $(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GENERATED)
 	@mkdir -p $(@D)
