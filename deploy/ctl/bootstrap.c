@@ -6,13 +6,7 @@
 #include "gen/bootstrap_roles.h"
 #include "gen/ctl_sql.h"
 
-/* The connection's own settings with another database. */
-static const char *
-with_database(struct arena *a, const char *conninfo, const char *name)
-{
-	return str_fmt(a, "%s dbname='%s'", conninfo, name).p;
-}
-
+/* The database that the connection names; NULL when it names none. */
 static const char *
 database_of(struct arena *a, const char *conninfo)
 {
@@ -82,12 +76,11 @@ cmd_bootstrap(struct ctl *c)
 	name = name ? name : "soloprint";
 	if (!is_plain_name(name))
 		return fail("a database's name has small letters, digits and _ only");
-	db = connect_as(
-	    c, c->conninfo ? with_database(c->arena, c->conninfo, "postgres") : NULL, false);
+	db = connect_to(c, "postgres", false);
 	if (!db || !require_superuser(c, db) || !run_script(db, bootstrap_roles) ||
 	    !make_database(c, db, name))
 		return 1;
-	db = connect_as(c, with_database(c->arena, c->conninfo, name), false);
+	db = connect_to(c, name, false);
 	if (!db || !run_script(db, bootstrap_database))
 		return 1;
 	note("roles and database %s are ready; next: soloprintctl migrate", name);

@@ -45,11 +45,10 @@ const char *duration_interval(struct arena *a, const char *text);
 /* "read=60,burst=5" → {"read":60,"burst":5} in the arena; NULL when malformed. */
 const char *limits_json(struct arena *a, const char *text);
 
-/* Connects; with `as_owner`, as the role that owns the schema. Closed with the arena. NULL after a
- * message on stderr. */
-PGconn *connect_as(struct ctl *c, const char *conninfo, bool as_owner);
-/* connect_as(SOLOPRINT_DB, true): for everything that reads or writes organisations'
- * rows. */
+/* Connects by SOLOPRINT_DB, to `database` when given; with `as_owner`, as the role that owns the
+ * schema. Closed with the arena. NULL after a message on stderr. */
+PGconn *connect_to(struct ctl *c, const char *database, bool as_owner);
+/* connect_to(NULL, true): for everything that reads or writes organisations' rows. */
 PGconn *connect_owner(struct ctl *c);
 /* Cleared with the arena. NULL after a message on stderr. `values` are text, one for each
  * parameter. */

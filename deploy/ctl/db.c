@@ -33,17 +33,20 @@ first_line(const char *message)
 }
 
 PGconn *
-connect_as(struct ctl *c, const char *conninfo, bool as_owner)
+connect_to(struct ctl *c, const char *database, bool as_owner)
 {
+	/* The first dbname may be a whole connection string or URI; the second overrides its
+	 * database. */
+	const char *const names[] = {"dbname", database ? "dbname" : NULL, NULL};
+	const char *const values[] = {c->conninfo, database, NULL};
 	PGconn *db;
 
-	if (!conninfo || !*conninfo) {
-		fail(
-		    "SOLOPRINT_DB is not set; give a connection with --db, for example --db 'host=/run/soloprint/pg "
-		    "dbname=soloprint user=soloprint_migrator'");
+	if (!c->conninfo || !*c->conninfo) {
+		fail("SOLOPRINT_DB is not set; give a connection with --db, for example\n"
+		     "  --db 'host=/run/soloprint/pg dbname=soloprint user=soloprint_migrator'");
 		return NULL;
 	}
-	db = PQconnectdb(conninfo);
+	db = PQconnectdbParams(names, values, 1);
 	arena_defer(c->arena, finish, db);
 	if (PQstatus(db) != CONNECTION_OK) {
 		fail("no connection to Postgres: %.*s", STR_ARG(first_line(PQerrorMessage(db))));
@@ -56,7 +59,7 @@ connect_as(struct ctl *c, const char *conninfo, bool as_owner)
 PGconn *
 connect_owner(struct ctl *c)
 {
-	return connect_as(c, c->conninfo, true);
+	return connect_to(c, NULL, true);
 }
 
 /* Faults that people meet, in words. */
