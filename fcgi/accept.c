@@ -112,8 +112,8 @@ accept_next(struct accept *acc, struct req *r)
 		return false;
 	}
 	r->method = param(acc, "REQUEST_METHOD");
-	r->id = param(acc, "SLP_REQID");
-	r->remote_addr = param(acc, "REMOTE_ADDR");
+	r->id = str_dup(r->arena, param(acc, "SLP_REQID"));
+	r->remote_addr = str_dup(r->arena, param(acc, "REMOTE_ADDR"));
 	read_target(acc, r);
 	read_headers(acc, &r->in_headers);
 	read_body(acc, r);
@@ -127,13 +127,47 @@ put(struct accept *acc, struct str s)
 		FCGX_PutStr(s.p, (int)s.n, acc->fcgi.out);
 }
 
+/* Reason phrases (RFC 9110 section 15) of the statuses that the contract has. */
+static const char *
+reason(int status)
+{
+	static const struct {
+		int status;
+		const char *text;
+	} known[] = {
+	    {200, "OK"},
+	    {201, "Created"},
+	    {202, "Accepted"},
+	    {204, "No Content"},
+	    {304, "Not Modified"},
+	    {400, "Bad Request"},
+	    {401, "Unauthorized"},
+	    {403, "Forbidden"},
+	    {404, "Not Found"},
+	    {405, "Method Not Allowed"},
+	    {409, "Conflict"},
+	    {412, "Precondition Failed"},
+	    {413, "Content Too Large"},
+	    {415, "Unsupported Media Type"},
+	    {422, "Unprocessable Content"},
+	    {429, "Too Many Requests"},
+	    {500, "Internal Server Error"},
+	    {503, "Service Unavailable"},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].status == status)
+			return known[i].text;
+	return "Status";
+}
+
 static void
 put_reply(struct accept *acc, const struct req *r)
 {
 	const struct reply *rep = &r->reply;
 	bool head = req_is(r, "HEAD");
 
-	FCGX_FPrintF(acc->fcgi.out, "Status: %d\r\n", rep->status);
+	FCGX_FPrintF(acc->fcgi.out, "Status: %d %s\r\n", rep->status, reason(rep->status));
 	if (rep->content_type)
 		FCGX_FPrintF(acc->fcgi.out, "Content-Type: %s\r\n", rep->content_type);
 	for (const struct header_out *h = rep->headers; h; h = h->next) {

@@ -13,6 +13,9 @@
 
 enum { RECONNECT_MS = 200 };
 
+/* SQLSTATEs that the schema raises on purpose begin with this. */
+#define OWN_SQLSTATE "SLP"
+
 struct pg {
 	struct pg_config cfg;
 	PGconn *conn;
@@ -306,7 +309,7 @@ pg_run(struct pg *pg, struct arena *a, struct query *list, enum pg_tx tx, struct
 	if (!f->sqlstate[0])
 		return NULL;
 	e = failure_err(f);
-	if (e == &err_internal_error)
+	if (e == &err_internal_error && strncmp(f->sqlstate, OWN_SQLSTATE, 3) != 0)
 		log_failure(f);
 	pg->in_tx = PQtransactionStatus(pg->conn) != PQTRANS_IDLE;
 	pg_rollback(pg);

@@ -71,43 +71,71 @@ write_value(struct buf *b, Oid type, struct str s)
 	}
 }
 
+/* What is written before a value, for example `,"status":{"state":`, is the same in every row. */
 struct columns {
 	int n;
 	struct {
-		struct str name;
+		struct str lead;
 		Oid type;
 		int index;
 	} c[COLUMNS_MOST];
+	struct str tail;
+	struct buf text; /* holds the leads */
 };
 
+/* Moves from object `*open` (empty: the row itself) to the object of this column, and names the column. */
 static void
-columns_of(const struct query *q, struct columns *cols)
+write_lead(struct buf *b, struct str *open, struct str name, bool first)
+{
+	ptrdiff_t dot = str_index(name, '.');
+	struct str object = dot < 0 ? STR_NONE : (struct str){name.p, (size_t)dot};
+	struct str member = dot < 0 ? name : (struct str){name.p + dot + 1, name.n - (size_t)dot - 1};
+	bool enters = object.n && !str_eq(object, *open);
+
+	if (open->n && !str_eq(object, *open))
+		buf_char(b, '}');
+	buf_str(b, first ? STR("{") : STR(","));
+	if (enters)
+		buf_fmt(b, "\"%.*s\":{", STR_ARG(object));
+	buf_fmt(b, "\"%.*s\":", STR_ARG(member));
+	*open = object;
+}
+
+static void
+columns_init(struct columns *cols, const struct query *q)
 {
 	int n = PQnfields(q->result);
+	size_t starts[COLUMNS_MOST + 1] = {0};
+	struct str open = STR_NONE;
 
 	must(n <= COLUMNS_MOST);
-	cols->n = 0;
+	*cols = (struct columns){.n = 0};
+	buf_init(&cols->text, 16384);
 	for (int i = 0; i < n; i++) {
 		struct str name = str_from(PQfname(q->result, i));
 
 		if (name.p[0] == '_')
 			continue;
-		cols->c[cols->n].name = name;
+		starts[cols->n] = cols->text.n;
+		write_lead(&cols->text, &open, name, cols->n == 0);
 		cols->c[cols->n].type = PQftype(q->result, i);
 		cols->c[cols->n++].index = i;
 	}
+	must(!cols->text.overflow);
+	starts[cols->n] = cols->text.n;
+	for (int i = 0; i < cols->n; i++)
+		cols->c[i].lead = (struct str){cols->text.p + starts[i], starts[i + 1] - starts[i]};
+	cols->tail = cols->n == 0 ? STR("{}") : open.n ? STR("}}") : STR("}");
 }
 
 static void
 write_row(struct buf *b, const struct query *q, const struct columns *cols, int row)
 {
 	for (int i = 0; i < cols->n; i++) {
-		buf_str(b, i ? STR(",\"") : STR("{\""));
-		buf_str(b, cols->c[i].name);
-		buf_str(b, STR("\":"));
+		buf_str(b, cols->c[i].lead);
 		write_value(b, cols->c[i].type, rows_str(q, row, cols->c[i].index));
 	}
-	buf_str(b, cols->n ? STR("}") : STR("{}"));
+	buf_str(b, cols->tail);
 }
 
 void
@@ -115,8 +143,9 @@ rows_json_row(struct buf *b, const struct query *q, int row)
 {
 	struct columns cols;
 
-	columns_of(q, &cols);
+	columns_init(&cols, q);
 	write_row(b, q, &cols, row);
+	buf_fini(&cols.text);
 }
 
 void
@@ -124,7 +153,7 @@ rows_json_array(struct buf *b, const struct query *q, int n)
 {
 	struct columns cols;
 
-	columns_of(q, &cols);
+	columns_init(&cols, q);
 	buf_char(b, '[');
 	for (int i = 0; i < n; i++) {
 		if (i)
@@ -132,4 +161,5 @@ rows_json_array(struct buf *b, const struct query *q, int n)
 		write_row(b, q, &cols, i);
 	}
 	buf_char(b, ']');
+	buf_fini(&cols.text);
 }

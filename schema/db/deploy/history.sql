@@ -63,7 +63,7 @@ CREATE FUNCTION sec.row_changes(was jsonb, is_now jsonb) RETURNS jsonb
 		SELECT coalesce(jsonb_object_agg(k, CASE WHEN was IS NULL THEN is_now -> k WHEN is_now IS NULL THEN was -> k
 			ELSE jsonb_build_object('from', was -> k, 'to', is_now -> k) END), '{}')
 		FROM jsonb_object_keys(coalesce(is_now, was)) AS k
-		WHERE k <> ALL ('{org_id,id,version,created_at,updated_at,last_used_at,last_used_ip,key_hash,secret_sealed,has_secret,features}'::text[])
+		WHERE k <> ALL ('{org_id,id,version,created_at,updated_at,last_used_at,last_used_ip,key_hash,secret_sealed,has_secret,features,groups}'::text[])
 		AND coalesce(was -> k, 'null') <> coalesce(is_now -> k, 'null')
 	) || CASE WHEN was -> 'secret_sealed' IS DISTINCT FROM is_now -> 'secret_sealed'
 		AND coalesce(was -> 'secret_sealed', is_now -> 'secret_sealed') IS NOT NULL

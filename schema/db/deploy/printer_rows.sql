@@ -1,6 +1,6 @@
 -- Deploy soloprint:printer_rows to pg
 -- requires: printers
--- A printer as the API shows it. Columns that start with an underscore are for the server.
+-- A printer as the API shows it. Columns that start with an underscore are for the server; a dot makes a nested object.
 
 BEGIN;
 SET LOCAL ROLE soloprint_owner;
@@ -35,13 +35,11 @@ GRANT EXECUTE ON FUNCTION app.rfc3339(timestamptz) TO soloprint_api, soloprint_g
 CREATE VIEW app.printer_rows WITH (security_invoker = true) AS
 	SELECT p.org_id AS _org_id, p.id, p.name, p.protocol, p.model, p.host, p.port, p.serial, p.has_secret, p.bed_volume,
 		p.nozzles, p.enclosure, p.max_temperatures, p.location, p.notes, to_jsonb(p.tags) AS tags, p.tags AS _tags,
-		coalesce((SELECT jsonb_agg(jsonb_build_object('id', g.id, 'name', g.name) ORDER BY g.name)
-			FROM app.printer_group_members AS m JOIN app.printer_groups AS g ON g.org_id = m.org_id AND g.id = m.group_id
-			WHERE m.org_id = p.org_id AND m.printer_id = p.id), '[]') AS groups,
-		p.enabled, p.drain, p.maintenance, p.features AS capabilities, s.material_context,
-		jsonb_build_object('state', s.state, 'connection_state', s.connection -> 'state', 'progress', s.job -> 'progress',
-			'remaining_s', s.job -> 'remaining_s', 'file', s.job -> 'file', 'last_seen_at', app.rfc3339(s.last_seen_at),
-			'stale', app.status_stale(s.connection, s.last_seen_at)) AS status,
+		p.groups, p.enabled, p.drain, p.maintenance, p.features AS capabilities, s.material_context,
+		s.state AS "status.state", s.connection ->> 'state' AS "status.connection_state",
+		s.job -> 'progress' AS "status.progress", s.job -> 'remaining_s' AS "status.remaining_s",
+		s.job ->> 'file' AS "status.file", s.last_seen_at AS "status.last_seen_at",
+		app.status_stale(s.connection, s.last_seen_at) AS "status.stale",
 		s.state AS _state, p.version, p.created_at, p.updated_at,
 		'"c' || p.version || '.s' || s.version || '"' AS _etag
 	FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id

@@ -46,7 +46,8 @@ CREATE POLICY tenant ON app.printer_groups
 GRANT SELECT, INSERT (org_id, id, name, description), UPDATE (name, description), DELETE
 	ON app.printer_groups TO soloprint_api;
 
--- features: app.printer_capabilities(protocol, model), kept by trigger so that lists need no lookup.
+-- features: app.printer_capabilities(protocol, model); groups: [{id, name}] of its groups by name. Both are kept by
+-- triggers, so that lists need no lookup and a group's new name moves its printers' versions.
 CREATE TABLE app.printers (
 	org_id uuid NOT NULL DEFAULT app.org(),
 	id uuid NOT NULL DEFAULT app.uuid7(),
@@ -69,6 +70,7 @@ CREATE TABLE app.printers (
 	drain boolean NOT NULL DEFAULT false,
 	maintenance boolean NOT NULL DEFAULT false,
 	features jsonb NOT NULL,
+	groups jsonb NOT NULL DEFAULT '[]',
 	created_by uuid DEFAULT app.principal(),
 	created_at timestamptz NOT NULL DEFAULT app.now(),
 	updated_at timestamptz NOT NULL DEFAULT app.now(),
@@ -96,7 +98,7 @@ CREATE POLICY tenant ON app.printers
 		AND ((SELECT nullif(current_setting('app.printer_ids', true), '') IS NULL)
 			OR id = ANY ((SELECT nullif(current_setting('app.printer_ids', true), '')::uuid[])::uuid[])));
 GRANT SELECT (org_id, id, name, protocol, model, host, port, serial, has_secret, bed_volume, nozzles, enclosure,
-		max_temperatures, location, notes, tags, enabled, drain, maintenance, features, created_by, created_at,
+		max_temperatures, location, notes, tags, enabled, drain, maintenance, features, groups, created_by, created_at,
 		updated_at, deleted_at, version),
 	INSERT (org_id, id, name, protocol, model, host, port, serial, secret_sealed, bed_volume, nozzles, enclosure,
 		max_temperatures, location, notes, tags, enabled, drain, maintenance),
@@ -258,6 +260,15 @@ BEGIN
 END
 $$;
 
+-- What printers.groups holds. The caller speaks for the organisation and sees all of its printers.
+CREATE FUNCTION sec.groups_of(org uuid, printer uuid) RETURNS jsonb
+	LANGUAGE sql STABLE
+	BEGIN ATOMIC
+		SELECT coalesce(jsonb_agg(jsonb_build_object('id', g.id, 'name', g.name) ORDER BY g.name), '[]')
+			FROM app.printer_group_members AS m JOIN app.printer_groups AS g ON g.org_id = m.org_id AND g.id = m.group_id
+			WHERE m.org_id = org AND m.printer_id = printer;
+	END;
+
 -- Membership is part of a printer's configuration: its version moves and the change is recorded, unless the printer
 -- itself was made or deleted in this transaction. The group's deletion reaches printers the acting key cannot see.
 CREATE FUNCTION sec.record_membership() RETURNS trigger
@@ -267,13 +278,15 @@ DECLARE
 	seen text := coalesce(current_setting('app.printer_ids', true), '');
 	what text := CASE TG_OP WHEN 'INSERT' THEN 'added' ELSE 'removed' END;
 	p record;
+	known boolean;
 BEGIN
 	PERFORM set_config('app.printer_ids', '', true);
 	FOR p IN SELECT m.org_id, m.printer_id, jsonb_agg(m.group_id ORDER BY m.group_id) AS groups
 			FROM moved AS m GROUP BY m.org_id, m.printer_id ORDER BY m.printer_id LOOP
-		UPDATE app.printers AS x SET updated_at = clock_timestamp()
-			WHERE x.org_id = p.org_id AND x.id = p.printer_id AND x.deleted_at IS NULL AND x.created_at <> app.now();
-		IF FOUND THEN
+		UPDATE app.printers AS x SET updated_at = clock_timestamp(), groups = sec.groups_of(p.org_id, p.printer_id)
+			WHERE x.org_id = p.org_id AND x.id = p.printer_id AND x.deleted_at IS NULL
+			RETURNING x.created_at <> app.now() INTO known;
+		IF FOUND AND known THEN
 			PERFORM sec.record(p.org_id, 'updated', 'printer', p.printer_id,
 				jsonb_build_object('group_ids', jsonb_build_object(what, p.groups)), 'operations.read',
 				(SELECT x.name FROM app.printers AS x WHERE x.org_id = p.org_id AND x.id = p.printer_id));
@@ -283,6 +296,24 @@ BEGIN
 	RETURN NULL;
 END
 $$;
+
+-- A group's new name is shown by its printers, also by those that the acting key cannot see.
+CREATE FUNCTION sec.rename_group() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	seen text := coalesce(current_setting('app.printer_ids', true), '');
+BEGIN
+	PERFORM set_config('app.printer_ids', '', true);
+	UPDATE app.printers AS x SET groups = sec.groups_of(x.org_id, x.id)
+		WHERE x.org_id = NEW.org_id AND x.deleted_at IS NULL AND x.id IN (SELECT m.printer_id
+			FROM app.printer_group_members AS m WHERE m.org_id = NEW.org_id AND m.group_id = NEW.id);
+	PERFORM set_config('app.printer_ids', seen, true);
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER rename AFTER UPDATE ON app.printer_groups
+	FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION sec.rename_group();
 
 CREATE TRIGGER bump_version BEFORE UPDATE ON app.printer_groups
 	FOR EACH ROW EXECUTE FUNCTION app.bump_version();

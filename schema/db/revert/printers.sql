@@ -10,6 +10,8 @@ DROP TABLE app.printer_group_members;
 DROP TABLE app.printers;
 DROP TABLE app.printer_groups;
 DROP FUNCTION sec.record_membership();
+DROP FUNCTION sec.rename_group();
+DROP FUNCTION sec.groups_of(uuid, uuid);
 DROP FUNCTION sec.leave_groups();
 DROP FUNCTION sec.start_printer_status();
 DROP FUNCTION sec.index_printer();
