@@ -34,7 +34,7 @@ class Redis:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Redis:
-        args = ["--port", "0", "--unixsocket", self.path, "--save", "", "--appendonly", "no", "--dir", self.where]
+        args = ["--port", "0", "--unixsocket", self.path, "--save", "", "--dir", self.where]
         self.process = subprocess.Popen(["redis-server", *args], stdout=subprocess.DEVNULL)
         until("redis answers", self.answers)
         return self
@@ -90,6 +90,9 @@ class Limiter:
         return self.process.wait(5)
 
 
+Maker = Callable[..., Limiter]
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
     server = Redis(tmp_path).start()
@@ -98,7 +101,7 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def make_limiter(redis: Redis) -> Iterator[Callable[..., Limiter]]:
+def make_limiter(redis: Redis) -> Iterator[Maker]:
     made: list[Limiter] = []
 
     def make(**kw: int) -> Limiter:
@@ -111,7 +114,7 @@ def make_limiter(redis: Redis) -> Iterator[Callable[..., Limiter]]:
 
 
 @pytest.fixture
-def limiter(make_limiter: Callable[..., Limiter]) -> Limiter:
+def limiter(make_limiter: Maker) -> Limiter:
     return make_limiter()
 
 
@@ -129,7 +132,8 @@ def test_first_answer_has_all_headers(limiter: Limiter) -> None:
     h = v["headers"]
     assert h["RateLimit-Policy"] == '"read";q=100;w=60, "burst";q=20;w=1'
     assert h["RateLimit"] == '"read";r=99;t=1, "burst";r=19;t=1'
-    assert (h["X-RateLimit-Limit"], h["X-RateLimit-Remaining"], h["X-RateLimit-Resource"]) == ("100", "99", "read")
+    assert (h["X-RateLimit-Limit"], h["X-RateLimit-Remaining"]) == ("100", "99")
+    assert h["X-RateLimit-Resource"] == "read"
     assert now <= int(h["X-RateLimit-Reset"]) <= now + 3
 
 
@@ -178,7 +182,7 @@ def test_limits_of_a_key(limiter: Limiter, redis: Redis) -> None:
     assert limiter.ask()["used"] == [7, 30, 10, 500]
 
 
-def test_two_workers_share_the_bucket(make_limiter: Callable[..., Limiter]) -> None:
+def test_two_workers_share_the_bucket(make_limiter: Maker) -> None:
     a, b = make_limiter(), make_limiter()
     a.ask()
     a.learn(burst=1000)
@@ -260,7 +264,7 @@ def wait_stats(answers: list[dict]) -> tuple[int, list[int]]:
 
 
 @pytest.mark.parametrize("fault", ["hang", "down", "down at start", "hang at start"])
-def test_dead_redis_costs_20_ms_at_most(make_limiter: Callable[..., Limiter], redis: Redis, fault: str) -> None:
+def test_dead_redis_costs_20_ms_at_most(make_limiter: Maker, redis: Redis, fault: str) -> None:
     limiter = make_limiter()
     if "start" not in fault:
         limiter.ask()
@@ -299,7 +303,7 @@ def test_service_is_normal_again_soon(limiter: Limiter, redis: Redis) -> None:
     until("redis is asked again", lambda: not limiter.ask()["degraded"], 2)
 
 
-def test_local_share(make_limiter: Callable[..., Limiter], redis: Redis) -> None:
+def test_local_share(make_limiter: Maker, redis: Redis) -> None:
     limiter = make_limiter(workers=4)
     limiter.ask()
     limiter.learn(write=40, burst=400)
@@ -327,7 +331,7 @@ def test_alive(limiter: Limiter, redis: Redis) -> None:
     assert not limiter.say("alive")["alive"]
 
 
-def test_flushall_under_load(make_limiter: Callable[..., Limiter], redis: Redis) -> None:
+def test_flushall_under_load(make_limiter: Maker, redis: Redis) -> None:
     limiters = [make_limiter() for _ in range(3)]
     done = threading.Event()
     flushed = 0
