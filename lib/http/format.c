@@ -1,7 +1,6 @@
 #include "http/format.h"
 
 #include <arpa/inet.h>
-#include <stdlib.h>
 #include <string.h>
 #include <uriparser/Uri.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -11,38 +10,32 @@
 #include "base/uuid.h"
 #include "http/validate.h"
 
-/* One process answers one request at a time, so one match block per pattern is enough. */
-struct compiled {
-	pcre2_code *code;
-	pcre2_match_data *match;
-};
-
-static struct compiled *
+/* The contract's patterns are ECMA-262's: '$' is the very end. */
+static pcre2_code *
 compile(const char *text)
 {
-	struct compiled *c = calloc(1, sizeof(*c));
 	int error;
 	PCRE2_SIZE at;
-
-	must(c != NULL);
-	/* The contract's patterns are ECMA-262's: '$' is the very end, no names, plain groups. */
-	c->code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
 	    PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NO_AUTO_CAPTURE, &error, &at, NULL);
-	must(c->code != NULL);
-	c->match = pcre2_match_data_create(1, NULL);
-	must(c->match != NULL);
-	return c;
+
+	must(code != NULL);
+	return code;
 }
 
 bool
 pattern_ok(struct pattern *p, struct str s)
 {
-	struct compiled *c;
+	/* A process answers one request at a time: one block of working memory does for every
+	 * pattern. */
+	static pcre2_match_data *match;
 
+	if (!match)
+		match = pcre2_match_data_create(1, NULL);
+	must(match != NULL);
 	if (!p->code)
 		p->code = compile(p->text);
-	c = p->code;
-	return pcre2_match(c->code, (PCRE2_SPTR)(s.p ? s.p : ""), s.n, 0, 0, c->match, NULL) >= 0;
+	return pcre2_match(p->code, (PCRE2_SPTR)(s.p ? s.p : ""), s.n, 0, 0, match, NULL) >= 0;
 }
 
 size_t

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "gen/errors.h"
+#include "http/format.h"
 #include "http/pointer.h"
 #include "http/validate.h"
 
@@ -17,6 +18,7 @@ struct reader {
 	struct arena *arena;
 	struct json_tokener *tok;
 	struct violations *v;
+	struct str text;
 	size_t values; /* members and items so far */
 };
 
@@ -26,11 +28,11 @@ struct reader {
 static struct str
 place(const struct reader *rd)
 {
-	struct pointer steps[JSON_IN_DEPTH + 1];
+	struct pointer steps[JSON_IN_DEPTH + 1]; /* the tokener's stack is that deep */
 	const struct pointer *at = NULL;
 	size_t n = 0;
 
-	for (int d = 0; d <= rd->tok->depth && n < JSON_IN_DEPTH; d++) {
+	for (int d = 0; d <= rd->tok->depth && n <= JSON_IN_DEPTH; d++) {
 		const struct json_tokener_srec *level = &rd->tok->stack[d];
 
 		if (level->obj_field_name)
@@ -66,7 +68,7 @@ tokener_error(struct reader *rd)
 
 	if (code == json_tokener_error_depth)
 		return refuse(rd, STR("too_deep"), STR("nested deeper than 32 levels"));
-	if (code == json_tokener_error_parse_utf8_string)
+	if (code == json_tokener_error_parse_utf8_string && !str_utf8(rd->text))
 		return refuse(rd, STR("invalid_utf8"), STR("not UTF-8"));
 	return refuse(rd, STR("syntax"), str_from(json_tokener_error_desc(code)));
 }
@@ -88,6 +90,8 @@ check_name(struct reader *rd)
 
 	if (strlen(top->obj_field_name) != (size_t)rd->tok->pb->bpos)
 		return refuse(rd, STR("nul_character"), STR("a member's name contains U+0000"));
+	if (rd->tok->quote_char != '"')
+		return refuse(rd, STR("syntax"), STR("a member's name must be in double quotes"));
 	if (json_object_object_get_ex(top->current, top->obj_field_name, NULL))
 		return refuse(rd, STR("duplicate_key"), STR("the member is given twice"));
 	if (++rd->values > JSON_IN_VALUES_MAX)
@@ -170,30 +174,33 @@ check_text(struct reader *rd, struct str s, const struct pointer *at)
 	return NULL;
 }
 
-/* Zero, although the digits say otherwise: too small for a double. */
+/* json-c keeps a double's text and is lax about it: "1." passes. A zero whose digits say otherwise
+ * is too small. */
 static bool
-underflows(struct json_object *number)
+double_ok(struct json_object *number)
 {
-	const char *text = json_object_to_json_string(number);
+	static struct pattern grammar = {"^-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?$", NULL};
+	const char *text = json_object_to_json_string_ext(number, JSON_C_TO_STRING_PLAIN);
 
-	return strcspn(text, "123456789") < strcspn(text, "eE");
+	if (json_object_get_double(number) == 0 && strcspn(text, "123456789") < strcspn(text, "eE"))
+		return false;
+	return pattern_ok(&grammar, str_from(text));
 }
 
+/* json-c stores an integer beyond 64 bits as the nearest that fits; below, that is INT64_MIN, which
+ * is given up for it. */
 static const struct err *
 check_number(struct reader *rd, struct json_object *o, const struct pointer *at)
 {
-	bool bad = false;
+	bool is_double = json_object_is_type(o, json_type_double);
+	int64_t i = json_object_get_int64(o);
 
-	if (json_object_is_type(o, json_type_double)) {
-		double d = json_object_get_double(o);
-
-		bad = !isfinite(d) || (d == 0 && underflows(o));
-	} else if (json_object_get_int64(o) == INT64_MAX) {
-		bad = json_object_get_uint64(o) > (uint64_t)INT64_MAX;
-	}
-	return bad
-	    ? refuse_at(rd, at, STR("number_out_of_range"), STR("the number cannot be represented"))
-	    : NULL;
+	if (is_double && isfinite(json_object_get_double(o)) && double_ok(o))
+		return NULL;
+	if (!is_double && i > INT64_MIN && json_object_get_uint64(o) <= (uint64_t)INT64_MAX)
+		return NULL;
+	return refuse_at(
+	    rd, at, STR("number_out_of_range"), STR("not a number that can be represented"));
 }
 
 static const struct err *check_value(
@@ -303,7 +310,8 @@ check_bytes(struct reader *rd, struct str text)
 const struct err *
 json_in_parse(struct arena *a, struct str text, struct violations *v, struct json_object **out)
 {
-	struct reader rd = {.arena = a, .v = v, .tok = json_tokener_new_ex(JSON_IN_DEPTH)};
+	struct reader rd = {
+	    .arena = a, .v = v, .text = text, .tok = json_tokener_new_ex(JSON_IN_DEPTH + 1)};
 	struct json_object *o = NULL;
 	const struct err *e;
 
