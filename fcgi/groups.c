@@ -5,10 +5,10 @@
 #include "reply.h"
 
 static const struct page_order group_orders[] = {
-    {{"name", 4}, &SQL_groups_by_name},
-    {{"-name", 5}, &SQL_groups_by_name_desc},
-    {{"created_at", 10}, &SQL_groups_by_created},
-    {{"-created_at", 11}, &SQL_groups_by_created_desc},
+    {STR_INIT("name"), &SQL_groups_by_name},
+    {STR_INIT("-name"), &SQL_groups_by_name_desc},
+    {STR_INIT("created_at"), &SQL_groups_by_created},
+    {STR_INIT("-created_at"), &SQL_groups_by_created_desc},
 };
 
 const struct err *

@@ -9,10 +9,10 @@
 #include "reply.h"
 
 static const struct page_order key_orders[] = {
-    {{"created_at", 10}, &SQL_keys_by_created},
-    {{"-created_at", 11}, &SQL_keys_by_created_desc},
-    {{"name", 4}, &SQL_keys_by_name},
-    {{"-name", 5}, &SQL_keys_by_name_desc},
+    {STR_INIT("created_at"), &SQL_keys_by_created},
+    {STR_INIT("-created_at"), &SQL_keys_by_created_desc},
+    {STR_INIT("name"), &SQL_keys_by_name},
+    {STR_INIT("-name"), &SQL_keys_by_name_desc},
 };
 
 const struct err *

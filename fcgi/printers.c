@@ -7,12 +7,12 @@
 #include "state.h"
 
 static const struct page_order printer_orders[] = {
-    {{"name", 4}, &SQL_printers_by_name},
-    {{"-name", 5}, &SQL_printers_by_name_desc},
-    {{"created_at", 10}, &SQL_printers_by_created},
-    {{"-created_at", 11}, &SQL_printers_by_created_desc},
-    {{"updated_at", 10}, &SQL_printers_by_updated},
-    {{"-updated_at", 11}, &SQL_printers_by_updated_desc},
+    {STR_INIT("name"), &SQL_printers_by_name},
+    {STR_INIT("-name"), &SQL_printers_by_name_desc},
+    {STR_INIT("created_at"), &SQL_printers_by_created},
+    {STR_INIT("-created_at"), &SQL_printers_by_created_desc},
+    {STR_INIT("updated_at"), &SQL_printers_by_updated},
+    {STR_INIT("-updated_at"), &SQL_printers_by_updated_desc},
 };
 
 static void
