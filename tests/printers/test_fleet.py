@@ -47,6 +47,7 @@ class Watcher:
         self.down = 0
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
         self.client.username_pw_set("bblp", code or row["access_code"])
+        self.client.reconnect_delay_set(1, 2)
         context = ssl.create_default_context(cafile=row["ca"])
         context.check_hostname = False
         self.client.tls_set_context(context)

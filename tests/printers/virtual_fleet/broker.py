@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ctypes
 import hashlib
+import json
 import os
 import pwd
 import secrets
@@ -52,7 +53,7 @@ def find_mosquitto() -> str:
     return path
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -122,6 +123,7 @@ class Broker:
             lines += self._printer_conf(listener)
         self._write("mosquitto.conf", "\n".join(lines) + "\n")
         self._write("openssl.cnf", OPENSSL_CONF)
+        self._write("inner.json", json.dumps({"port": self.inner_port, "password": self.inner_password}))
         for root in (self.folder, self.authority.folder):
             self._own(root)
             for path in root.iterdir():
@@ -140,7 +142,7 @@ class Broker:
             user=entry.pw_uid if entry else None,
             group=entry.pw_gid if entry else None,
             extra_groups=[] if entry else None,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         return self.process
 

@@ -302,7 +302,7 @@ class Fleet:
         self.broker.reload()
 
     async def _op_broker(self, request: Json) -> Any:
-        """stop, start or restart the broker: every printer goes away at once."""
+        """stop, start, restart the broker (every printer goes away at once), or just its pid."""
         action = request["action"]
         if action in ("stop", "restart"):
             self.broker_wanted = False

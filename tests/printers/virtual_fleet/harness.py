@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .broker import die_with_parent
 from .control import Client
 
 PROGRAM = Path(__file__).resolve().parent.parent / "fleet"
@@ -52,7 +53,7 @@ class RunningFleet:
         config.write_text(json.dumps(self.specs))
         self.log = (self.folder / "fleet.log").open("ab")
         command = [str(PROGRAM), "--dir", str(self.folder), "--config", str(config), *self.flags]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, preexec_fn=die_with_parent)
         self.printers = wait_for(self._rows, 60, "fleet.json")
         self.client = Client(self.folder)
         return self
