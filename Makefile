@@ -110,6 +110,22 @@ $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 .PHONY: docs
 docs: $(GEN)/contract.stamp
 
+# --- one machine --------------------------------------------------------------------------------
+STACK := deploy/local/stack
+.PHONY: up down status install-packages bare
+up: ## build and start everything on this machine, with a demo: make up [PORT=9443]
+	@deploy/local/install run build
+	@$(STACK) up --build $(BUILD) --make "make CC=$(CC) SAN=$(SAN) COV=$(COV)" $(if $(PORT),--port $(PORT)) $(UP)
+down: ## stop what `make up` started; its state stays
+	@$(STACK) down
+status: ## what runs
+	@$(STACK) status
+install-packages: ## install from Debian what building, running and testing need
+	@deploy/local/install run build test
+bare: ## both commands of the README on a minimal Debian without network
+	@deploy/local/install dev
+	@deploy/bare/run
+
 # --- tests --------------------------------------------------------------------------------------
 UNIT_C := $(wildcard tests/unit/test_*.c)
 UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_C))
@@ -127,6 +143,16 @@ $(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)
 	$(CC) $(CFLAGS) -MMD -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API))
 .PHONY: stubs
 stubs: $(STUBS) ## programs that the fault tests drive
+
+# Load generators and microbenchmarks, which link the gateway's objects too.
+BENCH_C := $(wildcard tests/bench/*.c)
+BENCH   := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
+$(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
+	    $(shell pkg-config --libs $(PKGS_GW))
+.PHONY: bench-tools
+bench-tools: $(BENCH) ## programs that the benchmarks drive
 
 .PHONY: unit
 unit: $(UNIT) ## unit tests of the libraries

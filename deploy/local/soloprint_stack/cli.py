@@ -83,8 +83,9 @@ def build(make: str, at: Layout, progress: Progress) -> None:
     with progress.step("build"):
         log = REPO / "build.log" if not at.build.exists() else at.build / "build.log"
         words = [*make.split(), "--no-print-directory", f"-j{os.cpu_count() or 2}", "-C", str(REPO), f"BUILD={at.build}"]
+        env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
         with open(log, "w") as out:
-            done = subprocess.run([*words, "all"], stdout=out, stderr=subprocess.STDOUT)
+            done = subprocess.run([*words, "all"], stdout=out, stderr=subprocess.STDOUT, env=env)
         if done.returncode != 0:
             raise StackError(f"the build failed{tail(log, 30)}")
         if log.parent != at.build:

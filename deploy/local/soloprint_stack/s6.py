@@ -43,7 +43,7 @@ def run_script(service: Service, at: Layout) -> str:
 def log_script(service: Service, at: Layout) -> str:
     drop = ["setpriv", f"--reuid={at.user('soloprint')}", f"--regid={GROUP}", "--clear-groups"] if at.as_root else []
     folder = at.log(service.name).parent
-    words = ["exec", *drop, "s6-log", "-b", "n5", "s2000000", "T", str(folder)]
+    words = ["exec", *drop, "s6-log", "-b", "n5", "s2000000", str(folder)]
     return f"#!/bin/sh\nPATH={PATH}\numask 0027\n" + " ".join(map(shlex.quote, words)) + "\n"
 
 
