@@ -77,16 +77,14 @@ def test_burst(org: Org) -> None:
 
 
 def test_organisations_override(org: Org) -> None:
-    org.db.execute("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s",
-                   [json.dumps({"read": 6, "burst": 1000}), org.id])  # fmt: skip
+    org.sql("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s", json.dumps({"read": 6, "burst": 1000}), org.id)
     api = org.with_capabilities("operations.read", rate_limits=None)
     n, _ = exhaust(api, "GET", "/v1/me", 40)
     assert 6 <= n <= 8
 
 
 def test_defaults(org: Org) -> None:
-    org.db.execute("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s",
-                   [json.dumps({"burst": 100000}), org.id])  # fmt: skip
+    org.sql("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s", json.dumps({"burst": 100000}), org.id)
     api = org.with_capabilities("operations.read", rate_limits=None)
     assert api.get("/v1/me").headers["X-RateLimit-Limit"] == "100"
     n, _ = exhaust(api, "GET", "/v1/me", 140)

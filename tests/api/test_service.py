@@ -71,7 +71,7 @@ def test_context(org: Org) -> None:
 
 
 def test_default_limits(org: Org) -> None:
-    org.db.execute("UPDATE app.organizations SET rate_limits = NULL WHERE org_id = %s", [org.id])
+    org.sql("UPDATE app.organizations SET rate_limits = NULL WHERE org_id = %s", org.id)
     key = org.make_key(["operations.read"], rate_limits=None)
     limits = org.base.with_key(key).get("/v1/org/context", expect=200).json()["limits"]
     assert limits == {"read": 100, "write": 30, "control": 10, "burst": 20}

@@ -206,7 +206,7 @@ def test_refused_keys(pair: Pair, anonymous: Api, op: Operation, kind: str) -> N
 @pytest.mark.parametrize("op", KEYED, ids=str)
 def test_suspended_organisation(make_organisation: Callable[[str], Org], op: Operation) -> None:
     org = make_organisation("")
-    org.db.execute("UPDATE app.organizations SET state = 'suspended' WHERE org_id = %s", [org.id])
+    org.sql("UPDATE app.organizations SET state = 'suspended' WHERE org_id = %s", org.id)
     walk.call(org.api, op, walk.strangers(op.path_names), expect="organization_suspended")
 
 

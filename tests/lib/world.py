@@ -102,6 +102,6 @@ def make_org(stack: Stack, db: psycopg.Connection[Any], base: Api, name: str = "
     row = db.execute("SELECT * FROM sec.create_org(%s, %s)", [name, slug]).fetchone()
     assert row
     org = Org(stack, db, base, str(row[0]), str(row[1]), name, slug)
-    db.execute("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s", [json.dumps(GENEROUS), org.id])
+    org.sql("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s", json.dumps(GENEROUS), org.id)
     org.key = org.make_key(name="everything")
     return org
