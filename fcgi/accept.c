@@ -4,17 +4,36 @@
 #include <fcgiapp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "proc/worker.h"
 #include "req.h"
 
-enum { BODY_MOST = 1 << 20 }; /* routes have their own, smaller caps */
+enum {
+	BODY_MOST = 1 << 20, /* routes have their own, smaller caps */
+	IDLE_MS = 1000
+};
 
 struct accept {
 	FCGX_Request fcgi;
+	int epoll_fd; /* watches the listening socket, so that an idle worker can do its housekeeping */
 };
+
+/* Exclusive: a connection wakes one worker, not all of them. */
+static int
+watch(int listen_fd)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+
+	if (fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, listen_fd, &ev) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
 
 struct accept *
 accept_new(int listen_fd)
@@ -22,7 +41,9 @@ accept_new(int listen_fd)
 	struct accept *acc = calloc(1, sizeof(*acc));
 
 	must(acc != NULL);
-	if (FCGX_Init() == 0 && FCGX_InitRequest(&acc->fcgi, listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) == 0)
+	acc->epoll_fd = watch(listen_fd);
+	if (acc->epoll_fd >= 0 && FCGX_Init() == 0 &&
+	    FCGX_InitRequest(&acc->fcgi, listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) == 0)
 		return acc;
 	free(acc);
 	return NULL;
@@ -31,6 +52,8 @@ accept_new(int listen_fd)
 void
 accept_free(struct accept *acc)
 {
+	if (acc)
+		close(acc->epoll_fd);
 	free(acc);
 }
 
@@ -96,20 +119,24 @@ read_target(const struct accept *acc, struct req *r)
 	r->query_string = rest;
 }
 
-bool
+enum accept_result
 accept_next(struct accept *acc, struct req *r)
 {
+	struct epoll_event ev;
+	int n = proc_stop_asked() ? 0 : epoll_wait(acc->epoll_fd, &ev, 1, IDLE_MS);
 	int rc;
 
-	do {
-		if (proc_stop_asked())
-			return false;
-		rc = FCGX_Accept_r(&acc->fcgi);
-	} while (rc == -EINTR);
+	if (proc_stop_asked())
+		return ACCEPT_STOP;
+	if (n <= 0)
+		return ACCEPT_IDLE;
+	rc = FCGX_Accept_r(&acc->fcgi);
+	if (rc == -EINTR)
+		return ACCEPT_IDLE;
 	if (rc < 0) {
 		if (!proc_stop_asked())
 			log_error("accept failed", LOG_I("code", rc));
-		return false;
+		return ACCEPT_STOP;
 	}
 	r->method = param(acc, "REQUEST_METHOD");
 	r->id = str_dup(r->arena, param(acc, "SLP_REQID"));
@@ -117,7 +144,7 @@ accept_next(struct accept *acc, struct req *r)
 	read_target(acc, r);
 	read_headers(acc, &r->in_headers);
 	read_body(acc, r);
-	return true;
+	return ACCEPT_REQUEST;
 }
 
 static void

@@ -210,6 +210,8 @@ drop_staged(struct req *r)
 static void
 error_headers(struct req *r, const struct err *e)
 {
+	int64_t wait_s = e == &err_rate_limited ? r->verdict.retry_after_s : e->retry_after_s;
+
 	if (e == &err_missing_bearer_token)
 		reply_header(r, "WWW-Authenticate", STR("Bearer realm=\"soloprint\""));
 	else if (e->status == 401)
@@ -218,8 +220,8 @@ error_headers(struct req *r, const struct err *e)
 		reply_header(r, "WWW-Authenticate",
 		    str_fmt(r->arena, "Bearer realm=\"soloprint\", error=\"insufficient_scope\", scope=\"%s\"",
 			r->route->capability));
-	if (e->retry_after_s > 0 && e != &err_rate_limited)
-		reply_header(r, "Retry-After", str_fmt(r->arena, "%d", e->retry_after_s));
+	if (wait_s > 0)
+		reply_header(r, "Retry-After", str_fmt(r->arena, "%lld", (long long)wait_s));
 }
 
 void

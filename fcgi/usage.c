@@ -108,10 +108,27 @@ usage_count(struct req *r)
 		write_slot(r->w, r->arena, s);
 }
 
+static void
+flush_older(struct worker *w, struct arena *a, int64_t age_ms)
+{
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < USAGE_SLOTS; i++) {
+		struct usage_slot *s = &w->usage->slots[i];
+
+		if (s->count && now - s->written_ms >= age_ms)
+			write_slot(w, a, s);
+	}
+}
+
+void
+usage_tick(struct worker *w, struct arena *a)
+{
+	flush_older(w, a, USAGE_EVERY_MS);
+}
+
 void
 usage_flush(struct worker *w, struct arena *a)
 {
-	for (size_t i = 0; i < USAGE_SLOTS; i++)
-		if (w->usage->slots[i].count)
-			write_slot(w, a, &w->usage->slots[i]);
+	flush_older(w, a, 0);
 }

@@ -12,6 +12,8 @@ void usage_free(struct usage *u);
 
 /* Counts this request and writes what is due. Failures are only logged. */
 void usage_count(struct req *r);
+/* Writes what is due; for an idle worker. */
+void usage_tick(struct worker *w, struct arena *a);
 /* Writes everything counted and not yet written: before the worker ends. */
 void usage_flush(struct worker *w, struct arena *a);
 

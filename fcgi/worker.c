@@ -52,25 +52,34 @@ after_reply(struct req *r)
 }
 
 static void
+serve_one(struct accept *acc, struct req *r)
+{
+	int64_t started_us = clock_mono_us();
+
+	serve(r);
+	accept_finish(acc, r);
+	after_reply(r);
+	log_request(r, started_us);
+}
+
+static void
 serve_until_stopped(struct worker *w, struct accept *acc, int ready_fd)
 {
 	struct arena *a = arena_new(ARENA_MOST);
+	enum accept_result got = ACCEPT_IDLE;
 
-	for (;;) {
+	while (got != ACCEPT_STOP) {
 		struct req *r = ARENA_NEW(a, struct req);
-		int64_t started_us;
 
 		r->w = w;
 		r->arena = a;
-		if (!accept_next(acc, r))
-			break;
-		started_us = clock_mono_us();
-		serve(r);
-		accept_finish(acc, r);
-		after_reply(r);
-		log_request(r, started_us);
+		got = accept_next(acc, r);
+		if (got == ACCEPT_REQUEST)
+			serve_one(acc, r);
+		else if (got == ACCEPT_IDLE)
+			usage_tick(w, a);
 		arena_reset(a);
-		if (++w->served == w->cfg->max_requests)
+		if (got == ACCEPT_REQUEST && ++w->served == w->cfg->max_requests)
 			proc_worker_retire(ready_fd);
 	}
 	usage_flush(w, a);
