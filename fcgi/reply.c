@@ -94,6 +94,15 @@ etag_known(struct req *r, const struct query *q)
 	    etag_in_list(r->in_headers.if_none_match, etag);
 }
 
+/* Where a new object is found. An action on a member ("…/{api_key_id}/rotate") makes a sibling of it. */
+static struct str
+collection(const struct req *r)
+{
+	ptrdiff_t member = str_index(r->route->path, '{');
+
+	return member > 0 ? (struct str){r->path.p, (size_t)member - 1} : r->path;
+}
+
 const struct err *
 reply_one(struct req *r, struct query *q, int status)
 {
@@ -109,7 +118,7 @@ reply_one(struct req *r, struct query *q, int status)
 	}
 	if (status == 201)
 		reply_header(r, "Location",
-		    str_fmt(r->arena, "%.*s/%.*s", STR_ARG(r->path), STR_ARG(rows_get(q, 0, "id"))));
+		    str_fmt(r->arena, "%.*s/%.*s", STR_ARG(collection(r)), STR_ARG(rows_get(q, 0, "id"))));
 	rows_json_row(reply_json(r, status), q, 0);
 	return NULL;
 }
