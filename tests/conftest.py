@@ -51,15 +51,16 @@ def stack() -> Stack:
     with FileLock(run / "lock"):
         if note.exists():
             known = json.loads(note.read_text())
+            assert not known.get("failed"), f"the stack did not start:\n{known['failed']}"
             return Stack(Path(known["folder"]), known["port"])
         made = new_stack()
         # Written first: what was started halfway is taken down as well.
-        note.write_text(json.dumps({"folder": str(made.folder), "port": made.port}))
+        known = {"folder": str(made.folder), "port": made.port}
+        note.write_text(json.dumps(known))
         try:
             return made.up()
-        except BaseException:
-            note.unlink()
-            remove(made)
+        except AssertionError as e:
+            note.write_text(json.dumps({**known, "failed": str(e)}))
             raise
 
 

@@ -9,6 +9,11 @@ import pytest
 from world import Org
 
 
+def core(tag: str) -> str:
+    """nginx makes a tag weak when it compresses the answer."""
+    return tag.removeprefix("W/")
+
+
 def paths(org: Org) -> dict[str, str]:
     made = org.make_printer()
     return {
@@ -30,13 +35,13 @@ def test_not_modified(org: Org, what: str) -> None:
     path = paths(org)[what]
     first = org.api.get(path, expect=200)
     tag = first.headers["ETag"]
-    assert re.fullmatch(r'"[!#-~]+"', tag)
-    for value in (tag, f'"other", {tag}', f"W/{tag}", "*", f'"a","b",W/{tag}'):
+    assert re.fullmatch(r'(W/)?"[!#-~]+"', tag)
+    for value in (tag, f'"other", {tag}', f"W/{core(tag)}", core(tag), "*", f'"a","b",W/{core(tag)}'):
         answer = org.api.get(path, headers={"If-None-Match": value}, expect=304)
-        assert answer.headers["ETag"] == tag
+        assert core(answer.headers["ETag"]) == core(tag)
         assert "X-RateLimit-Limit" in answer.headers or what == "openapi"
         assert "Content-Type" not in answer.headers or answer.content == b""
-    for value in ('"other"', 'W/"x"', tag.strip('"'), '""'):
+    for value in ('"other"', 'W/"x"', core(tag).strip('"'), '""'):
         org.api.get(path, headers={"If-None-Match": value}, expect=200)
     assert org.api.request("HEAD", path, headers={"If-None-Match": tag}).status_code == 304
 
@@ -49,7 +54,7 @@ def test_a_change_changes_the_tag(org: Org, what: str) -> None:
     now = org.api.get(path, headers={"If-None-Match": tag}, expect=200).headers["ETag"]
     assert now != tag
     if "ETag" in answer.headers:
-        assert answer.headers["ETag"] == now
+        assert core(answer.headers["ETag"]) == core(now)
 
 
 @pytest.mark.parametrize("what", ["printer", "group", "key"])
@@ -68,7 +73,7 @@ def test_if_match(org: Org, what: str) -> None:
     org.api.delete(path, headers={"If-Match": org.api.get(path).headers["ETag"]}, expect=204)
 
 
-@pytest.mark.parametrize("value", ["x", '"', "c1", '"c1', 'W/"c1.s1"', '"nonsense"', '"c0"', '"c99999999999999999999"'])
+@pytest.mark.parametrize("value", ["x", '"', "c1", '"c1', '"nonsense"', '"c0"', '"c99999999999999999999"'])
 def test_if_match_that_matches_nothing(org: Org, value: str) -> None:
     path = f"/v1/printers/{org.make_printer()['id']}"
     answer = org.api.patch(path, {"location": "x"}, headers={"If-Match": value})
@@ -88,6 +93,13 @@ def test_a_printers_tag_has_two_parts(org: Org) -> None:
     org.api.get(path, headers={"If-None-Match": tag}, expect=200)
     org.api.patch(path, {"location": "x"}, headers={"If-Match": tag}, expect=200)
     assert org.api.get(path).headers["ETag"] == f'"c{int(config) + 1}.s{int(state) + 1}"'
+
+
+def test_compression_does_not_break_if_match(org: Org) -> None:
+    path = paths(org)["printer"]
+    tag = core(org.api.get(path).headers["ETag"])
+    org.api.patch(path, {"location": "x"}, headers={"If-Match": f"W/{tag}"}, expect=200)
+    org.api.patch(path, {"location": "y"}, headers={"If-Match": f"W/{tag}"}, expect="precondition_failed")
 
 
 def test_lists_are_not_conditional(org: Org) -> None:

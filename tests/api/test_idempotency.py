@@ -70,7 +70,7 @@ def test_another_operation_or_credential_is_another_scope(org: Org) -> None:
     org.base.with_key(org.make_key()).post("/v1/printers", body, headers=headers, expect=201)
 
 
-@pytest.mark.parametrize("value", ["", '""', "x" * 256, "a\tb", "é".encode()])
+@pytest.mark.parametrize("value", ['""', "x" * 256, "a\tb", "é".encode()])
 def test_malformed_keys(api: Api, value: str | bytes) -> None:
     answer = api.post("/v1/printers", printer(), headers=[("Idempotency-Key", value)])  # type: ignore[list-item]
     assert (answer.status_code, answer.json()["error"]) == (400, "idempotency_key_invalid"), answer.text

@@ -28,7 +28,7 @@ class Api:
         sent = list(headers.items()) if isinstance(headers, dict) else list(headers or [])
         if self.key and not any(n.lower() in ("authorization", "x-api-key") for n, _ in sent):
             sent.append(("Authorization", f"Bearer {self.key}"))
-        answer = self.http.request(method, path, headers=sent, **kw)
+        answer = self._send(method, path, headers=sent, **kw)
         if check and path.startswith("/v1"):
             self.contract.check(answer)
         what = f"{method} {path} → {answer.status_code} {answer.text[:600]}"
@@ -38,6 +38,15 @@ class Api:
             assert answer.headers.get("Content-Type", "").startswith("application/"), what
             assert answer.json().get("error") == expect, what
         return answer
+
+    def _send(self, method: str, path: str, **kw: Any) -> httpx.Response:
+        """Once more when nginx had closed the idle connection (GOAWAY: the request was not looked at)."""
+        try:
+            return self.http.request(method, path, **kw)
+        except httpx.RemoteProtocolError as e:
+            if "ConnectionTerminated error_code:0" not in str(e):
+                raise
+            return self.http.request(method, path, **kw)
 
     def get(self, path: str, **kw: Any) -> httpx.Response:
         return self.request("GET", path, **kw)
