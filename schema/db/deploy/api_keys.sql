@@ -50,7 +50,8 @@ GRANT SELECT (org_id, id, principal_id, owner_id, created_by, kind, name, prefix
 		rotated_from),
 	UPDATE (name, capabilities, printer_ids, cidrs, rate_limits, expires_at, revoked_at, replaced_by, last_used_at,
 		last_used_ip)
-	ON app.api_keys TO soloprint_api, soloprint_auth;
+	ON app.api_keys TO soloprint_api;
+GRANT SELECT (org_id, id, last_used_at), UPDATE (last_used_at, last_used_ip) ON app.api_keys TO soloprint_auth;
 
 CREATE TABLE app.api_key_usage (
 	org_id uuid NOT NULL DEFAULT app.org(),

@@ -162,7 +162,9 @@ CREATE POLICY tenant ON app.printer_status
 		AND ((SELECT nullif(current_setting('app.printer_ids', true), '') IS NULL)
 			OR printer_id = ANY ((SELECT nullif(current_setting('app.printer_ids', true), '')::uuid[])::uuid[])));
 GRANT SELECT ON app.printer_status TO soloprint_api;
-GRANT SELECT, UPDATE ON app.printer_status TO soloprint_gateway;
+GRANT SELECT, UPDATE (state, connection, job, temperatures, fans, speed, lights, ams, errors, wifi, firmware, extra,
+		last_seen_at, updated_at, version)
+	ON app.printer_status TO soloprint_gateway;
 
 -- Work list and leases of the gateways; no tenant content.
 CREATE TABLE sec.printer_index (
