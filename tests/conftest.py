@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 
 import httpx  # noqa: E402
 import psycopg  # noqa: E402
-from api import Api, tls  # noqa: E402
+from api import Api, Http2  # noqa: E402
 from contract import Contract  # noqa: E402
 from filelock import FileLock  # noqa: E402
 from stack import Stack, new_stack, remove  # noqa: E402
@@ -83,7 +83,7 @@ def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture(scope="session")
 def http(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, http2=True, verify=tls(stack.cacert), timeout=30) as client:
+    with httpx.Client(base_url=stack.url, transport=Http2(stack.cacert), timeout=30) as client:
         yield client
 
 

@@ -1,9 +1,11 @@
 #include "http/validate.h"
 
 #include <json-c/json.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "gen/errors.h"
 #include "http/check.h"
 
@@ -24,6 +26,19 @@ body_text(struct check *w, const struct field *f, struct json_object *o, const s
 		check_fail(w, at, "invalid_type", STR("must be a string"));
 }
 
+/* 80.0 and 8e1 are 80, also where the body is passed on as text. */
+static void
+write_as_integer(struct json_object *o, int64_t v)
+{
+	char text[24];
+	char *kept;
+
+	snprintf(text, sizeof(text), "%lld", (long long)v);
+	kept = strdup(text);
+	must(kept != NULL);
+	json_object_set_serializer(o, json_object_userdata_to_json_string, kept, json_object_free_userdata);
+}
+
 static void
 body_i64(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
     void *to)
@@ -34,10 +49,12 @@ body_i64(struct check *w, const struct field *f, struct json_object *o, const st
 	if (json_object_is_type(o, json_type_int))
 		check_i64(w, f, json_object_get_int64(o), at, to);
 	else if (json_object_is_type(o, json_type_double) && d > -exact && d < exact &&
-	    (double)(int64_t)d == d)
+	    (double)(int64_t)d == d) {
+		write_as_integer(o, (int64_t)d);
 		check_i64(w, f, (int64_t)d, at, to);
-	else
+	} else {
 		check_fail(w, at, "invalid_type", STR("must be an integer"));
+	}
 }
 
 static void

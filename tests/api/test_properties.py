@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import hypothesis
 import pytest
 import schemathesis
@@ -42,10 +43,9 @@ HARMLESS = ("content-length", "host", "connection", "transfer-encoding", "author
 def test_contract_driven(case: Any, world: tuple[Org, dict[str, str]]) -> None:
     """schemathesis' cases, valid and invalid, for each operation."""
     org, known = world
-    op = CONTRACT.find(case.method.upper(), case.operation.full_path) or next(
-        o for o in CONTRACT.operations if (o.path, o.method) == (case.operation.path, case.method.upper())
-    )
-    for name in op.path_names:
+    method = case.method.upper()
+    op = next((o for o in CONTRACT.operations if (o.path, o.method) == (case.operation.path, method)), None)
+    for name in op.path_names if op else ():
         # Half of the cases reach an object.
         if hash(str(case.body)) % 2 == 0:
             case.path_parameters[name] = known[name]
@@ -60,13 +60,19 @@ def test_contract_driven(case: Any, world: tuple[Org, dict[str, str]]) -> None:
     if "data" in sent and not isinstance(sent["data"], dict):
         sent["content"] = str(sent.pop("data")).encode()
     try:
-        answer = org.base.request(op.method, kwargs["url"] or "/", headers=headers, check=False, **sent)
+        answer = org.base.request(method, kwargs["url"] or "/", headers=headers, check=False, **sent)
     except (ValueError, TypeError, UnicodeError):
         hypothesis.reject()
+    except httpx.RemoteProtocolError as e:
+        # Over HTTP/2 nginx ends the connection of whoever sends headers beyond its limits.
+        assert "error_code:11" in str(e), e
+        return
     if not answer.request.url.path.startswith("/v1"):
         hypothesis.reject()
     assert answer.status_code < 500 or answer.status_code == 501, answer.text
     org.base.contract.check(answer)
+    if op is None:
+        return
     if op.id == "deletePrinter" and answer.status_code == 204:
         known["printer_id"] = walk.make_object(org, "printer_id", "seed")
     elif op.id == "deletePrinterGroup" and answer.status_code == 204:

@@ -149,6 +149,16 @@ def test_everything_that_is_allowed(org: Org) -> None:
     assert made["groups"] == [{"id": group["id"], "name": group["name"]}]
 
 
+@pytest.mark.parametrize("port", [b"8883.0", b"8.883e3", b"88830E-1"])
+def test_integers_in_other_spellings(org: Org, port: bytes) -> None:
+    made = send(org.api, b'{"name":"a","protocol":"bambu","enabled":false,"port":' + port + b"}").json()
+    assert made["port"] == 8883
+    body = b'{"name":"k","capabilities":["operations.read"],"rate_limits":{"read":' + port + b"}}"
+    key = send(org.api, body, path="/v1/platform/api-keys").json()
+    assert key["rate_limits"] == {"read": 8883}
+    org.base.with_key(key["key"]).get("/v1/me", expect=200)
+
+
 # --- JSON itself
 
 MALFORMED = [
