@@ -18,7 +18,8 @@ enum {
 
 struct accept {
 	FCGX_Request fcgi;
-	int epoll_fd; /* watches the listening socket, so that an idle worker can do its housekeeping */
+	int epoll_fd; /* watches the listening socket, so that an idle worker can do its
+			 housekeeping */
 };
 
 /* Exclusive: a connection wakes one worker, not all of them. */
@@ -88,7 +89,8 @@ read_headers(const struct accept *acc, struct headers_in *h)
 	}
 }
 
-/* Reads exactly CONTENT_LENGTH bytes; a longer body than any route takes is read away and marked. */
+/* Reads exactly CONTENT_LENGTH bytes; a longer body than any route takes is read away and marked.
+ */
 static void
 read_body(struct accept *acc, struct req *r)
 {
@@ -214,8 +216,8 @@ void
 accept_finish(struct accept *acc, const struct req *r)
 {
 	put_reply(acc, r);
-	/* Ends the request without libfcgi's lingering close, which costs three system calls and a sleep;
-	 * the body has been read to its end, so nothing can be lost. */
+	/* Ends the request without libfcgi's lingering close, which costs three system calls and a
+	 * sleep; the body has been read to its end, so nothing can be lost. */
 	acc->fcgi.keepConnection = 1;
 	FCGX_Finish_r(&acc->fcgi);
 	if (acc->fcgi.ipcFd >= 0)

@@ -17,8 +17,8 @@ enum accept_result {
 	ACCEPT_STOP  /* the worker was asked to stop */
 };
 
-/* Waits for a request and fills r's raw part: method, path, query_string and in_headers borrow until accept_finish; id,
- * body and remote_addr are the arena's. */
+/* Waits for a request and fills r's raw part: method, path, query_string and in_headers borrow
+ * until accept_finish; id, body and remote_addr are the arena's. */
 enum accept_result accept_next(struct accept *acc, struct req *r);
 /* Sends the staged reply and ends the request. */
 void accept_finish(struct accept *acc, const struct req *r);

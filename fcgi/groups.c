@@ -17,7 +17,8 @@ listPrinterGroups(struct req *r)
 	const struct listPrinterGroups_query *in = r->query;
 	struct page_in wanted = PAGE_IN(in, LISTPRINTERGROUPS_Q);
 	struct page page;
-	const struct sql *sql = page_statement(group_orders, sizeof(group_orders) / sizeof(group_orders[0]), in->sort);
+	const struct sql *sql = page_statement(
+	    group_orders, sizeof(group_orders) / sizeof(group_orders[0]), in->sort);
 	struct query *rows, *total = NULL;
 	const struct err *e = page_parse(r, &wanted, &page);
 

@@ -120,11 +120,13 @@ static void
 replay_headers(struct req *r, struct str text)
 {
 	struct json_object *all = json_tokener_parse(str_z(r->arena, text));
-	struct json_object_iterator it = json_object_iter_begin(all), end = json_object_iter_end(all);
+	struct json_object_iterator it = json_object_iter_begin(all),
+				    end = json_object_iter_end(all);
 
 	for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it))
 		reply_header(r, str_z(r->arena, str_from(json_object_iter_peek_name(&it))),
-		    str_dup(r->arena, str_from(json_object_get_string(json_object_iter_peek_value(&it)))));
+		    str_dup(r->arena,
+			str_from(json_object_get_string(json_object_iter_peek_value(&it)))));
 	json_object_put(all);
 }
 

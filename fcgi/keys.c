@@ -21,7 +21,8 @@ listApiKeys(struct req *r)
 	const struct listApiKeys_query *in = r->query;
 	struct page_in wanted = PAGE_IN(in, LISTAPIKEYS_Q);
 	struct page page;
-	const struct sql *sql = page_statement(key_orders, sizeof(key_orders) / sizeof(key_orders[0]), in->sort);
+	const struct sql *sql = page_statement(
+	    key_orders, sizeof(key_orders) / sizeof(key_orders[0]), in->sort);
 	struct query *rows, *total = NULL;
 	const struct err *e = page_parse(r, &wanted, &page);
 
@@ -102,9 +103,11 @@ static const struct err *
 name_field(struct req *r, const struct err *e)
 {
 	if (e == &err_validation_failed && !r->violations.n)
-		violation_add(&r->violations, STR("/expires_at"), STR("in_the_past"), STR("must be in the future"));
+		violation_add(&r->violations, STR("/expires_at"), STR("in_the_past"),
+		    STR("must be in the future"));
 	else if (e == &err_unknown_reference && !r->violations.n)
-		violation_add(&r->violations, STR("/printer_ids"), STR("unknown_reference"), STR("names no printer"));
+		violation_add(&r->violations, STR("/printer_ids"), STR("unknown_reference"),
+		    STR("names no printer"));
 	return e;
 }
 
@@ -139,9 +142,11 @@ write_surfaces(struct buf *b, struct str capabilities)
 
 		if (t->flags & ROUTE_PUBLIC)
 			continue;
-		if (strcmp(t->capability, "any") != 0 && !memmem(capabilities.p, capabilities.n, quoted, (size_t)n))
+		if (strcmp(t->capability, "any") != 0 &&
+		    !memmem(capabilities.p, capabilities.n, quoted, (size_t)n))
 			continue;
-		buf_fmt(b, "%s{\"operation\":\"%s\",\"method\":\"%s\",\"path\":\"%.*s\",\"capability\":\"%s\"}",
+		buf_fmt(b,
+		    "%s{\"operation\":\"%s\",\"method\":\"%s\",\"path\":\"%.*s\",\"capability\":\"%s\"}",
 		    first ? "" : ",", t->operation, t->method, STR_ARG(t->path), t->capability);
 		first = false;
 	}
@@ -194,15 +199,16 @@ has_kind(const struct query *q, const char *kind)
 	return rows_count(q) == 1 && str_eq(rows_get(q, 0, "kind"), str_from(kind));
 }
 
-/* The key's kind is part of its text and only the database knows it: one of each is made, the statement takes the one
- * that fits. */
+/* The key's kind is part of its text and only the database knows it: one of each is made, the
+ * statement takes the one that fits. */
 const struct err *
 rotateApiKey(struct req *r)
 {
 	const struct rotateApiKey_body *in = r->in;
 	struct uuid old_id = r->path_params.api_key_id, id = uuid_v7();
 	struct fresh_key live, dev;
-	struct query *insert = query(r, &SQL_key_rotate_insert), *retire = query(r, &SQL_key_rotate_retire);
+	struct query *insert = query(r, &SQL_key_rotate_insert),
+		     *retire = query(r, &SQL_key_rotate_retire);
 	struct query *select = select_key(r, id);
 	const struct err *e;
 
@@ -230,7 +236,8 @@ route_of(struct str operation)
 	return NULL;
 }
 
-/* One row per operation; one that the contract no longer has keeps its name, without method and path. */
+/* One row per operation; one that the contract no longer has keeps its name, without method and
+ * path. */
 static void
 write_usage(struct buf *b, const struct query *q)
 {
@@ -243,7 +250,8 @@ write_usage(struct buf *b, const struct query *q)
 		rows_json_row(b, q, i);
 		b->n--;
 		if (t)
-			buf_fmt(b, ",\"method\":\"%s\",\"path\":\"%.*s\"}", t->method, STR_ARG(t->path));
+			buf_fmt(b, ",\"method\":\"%s\",\"path\":\"%.*s\"}", t->method,
+			    STR_ARG(t->path));
 		else
 			buf_str(b, STR(",\"method\":null,\"path\":null}"));
 	}

@@ -47,7 +47,9 @@ page_parse(struct req *r, const struct page_in *in, struct page *out)
 {
 	*out = (struct page){
 	    .limit = in->limit,
-	    .offset = in->has_offset ? in->offset : in->has_skip ? in->skip : 0,
+	    .offset = in->has_offset ? in->offset
+		: in->has_skip       ? in->skip
+				     : 0,
 	    .by_offset = in->has_offset || in->has_skip,
 	    .scope = page_scope(r),
 	};
@@ -57,8 +59,9 @@ page_parse(struct req *r, const struct page_in *in, struct page *out)
 		return &err_invalid_parameter;
 	}
 	if (out->offset > OFFSET_MOST) {
-		violation_add(&r->violations, in->has_offset ? STR("/query/offset") : STR("/query/skip"),
-		    STR("too_large"), STR("must be at most 10000; page with the cursor beyond that"));
+		violation_add(&r->violations,
+		    in->has_offset ? STR("/query/offset") : STR("/query/skip"), STR("too_large"),
+		    STR("must be at most 10000; page with the cursor beyond that"));
 		return &err_offset_too_large;
 	}
 	return in->cursor.p ? page_after_cursor(r, in->cursor, out) : NULL;

@@ -20,7 +20,8 @@ struct page {
 	struct uuid after_id; /* zero on the first page */
 };
 
-/* Fills a struct page_in from an operation's query struct; PREFIX as in its enum constants, "LISTPRINTERS_Q". */
+/* Fills a struct page_in from an operation's query struct; PREFIX as in its enum constants,
+ * "LISTPRINTERS_Q". */
 #define PAGE_IN(q, PREFIX)                                                                         \
 	((struct page_in){(q)->limit, (q)->offset, (q)->skip, FIELD_SET((q), PREFIX##_OFFSET),     \
 	    FIELD_SET((q), PREFIX##_SKIP), (q)->cursor, (q)->sort})

@@ -1,4 +1,5 @@
-/* Printers: configuration and live status. Contract: schema/api/printers.yaml; statements: printers.sql. */
+/* Printers: configuration and live status. Contract: schema/api/printers.yaml; statements:
+ * printers.sql. */
 #include "auth/seal.h"
 #include "gen/routes.h"
 #include "page.h"
@@ -31,7 +32,8 @@ listPrinters(struct req *r)
 	const struct listPrinters_query *in = r->query;
 	struct page_in wanted = PAGE_IN(in, LISTPRINTERS_Q);
 	struct page page;
-	const struct sql *sql = page_statement(printer_orders, sizeof(printer_orders) / sizeof(printer_orders[0]), in->sort);
+	const struct sql *sql = page_statement(
+	    printer_orders, sizeof(printer_orders) / sizeof(printer_orders[0]), in->sort);
 	struct query *rows, *total = NULL;
 	const struct err *e = page_parse(r, &wanted, &page);
 
@@ -45,8 +47,8 @@ listPrinters(struct req *r)
 	return reply_page(r, rows, total, &page);
 }
 
-/* Seals the secret for the gateway; nothing else can open it. The body loses its `secret` member, so that the clear
- * text reaches neither Postgres nor a log. */
+/* Seals the secret for the gateway; nothing else can open it. The body loses its `secret` member,
+ * so that the clear text reaches neither Postgres nor a log. */
 static const struct err *
 seal_for_gateway(struct req *r, struct uuid printer_id, struct str secret, struct str *sealed)
 {

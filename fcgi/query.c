@@ -49,12 +49,12 @@ read_auth(struct req *r)
 	    .principal_id = rows_uuid(q, 0, "principal_id"),
 	    .key_id = rows_uuid(q, 0, "key_id"),
 	    .limits =
-	        {
-	            .read = rows_i64(q, 0, "limit_read"),
-	            .write = rows_i64(q, 0, "limit_write"),
-	            .control = rows_i64(q, 0, "limit_control"),
-	            .burst = rows_i64(q, 0, "limit_burst"),
-	        },
+		{
+		    .read = rows_i64(q, 0, "limit_read"),
+		    .write = rows_i64(q, 0, "limit_write"),
+		    .control = rows_i64(q, 0, "limit_control"),
+		    .burst = rows_i64(q, 0, "limit_burst"),
+		},
 	};
 }
 
@@ -79,7 +79,9 @@ run_with_retry(struct req *r, enum pg_tx mode, struct pg_failure *f)
 			return e;
 		forget_results(r->tx.first);
 		e = pg_run(r->w->pg, r->arena, r->tx.first, mode, f);
-		if (!e || (e != &err_state_conflict && !(e == &err_database_unavailable && read && tries == 0)))
+		if (!e ||
+		    (e != &err_state_conflict &&
+			!(e == &err_database_unavailable && read && tries == 0)))
 			return e;
 	}
 	return e;
@@ -145,7 +147,8 @@ bind_if_match(struct query *q, const struct req *r)
 		return;
 	}
 	while (rest.n && n < 16)
-		versions[n++] = str_fmt(r->arena, "%lld", (long long)etag_version(str_trim(str_cut(&rest, ','))));
+		versions[n++] = str_fmt(
+		    r->arena, "%lld", (long long)etag_version(str_trim(str_cut(&rest, ','))));
 	bind_str_array(q, versions, n);
 }
 
@@ -153,7 +156,8 @@ void
 bind_body(struct query *q, const struct req *r)
 {
 	size_t n;
-	const char *text = json_object_to_json_string_length(r->body_json, JSON_C_TO_STRING_PLAIN, &n);
+	const char *text = json_object_to_json_string_length(
+	    r->body_json, JSON_C_TO_STRING_PLAIN, &n);
 
 	bind_str(q, (struct str){text, n});
 }

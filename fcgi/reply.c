@@ -94,7 +94,8 @@ etag_known(struct req *r, const struct query *q)
 	    etag_in_list(r->in_headers.if_none_match, etag);
 }
 
-/* Where a new object is found. An action on a member ("…/{api_key_id}/rotate") makes a sibling of it. */
+/* Where a new object is found. An action on a member ("…/{api_key_id}/rotate") makes a sibling of
+ * it. */
 static struct str
 collection(const struct req *r)
 {
@@ -118,7 +119,8 @@ reply_one(struct req *r, struct query *q, int status)
 	}
 	if (status == 201)
 		reply_header(r, "Location",
-		    str_fmt(r->arena, "%.*s/%.*s", STR_ARG(collection(r)), STR_ARG(rows_get(q, 0, "id"))));
+		    str_fmt(r->arena, "%.*s/%.*s", STR_ARG(collection(r)),
+			STR_ARG(rows_get(q, 0, "id"))));
 	rows_json_row(reply_json(r, status), q, 0);
 	return NULL;
 }
@@ -152,9 +154,12 @@ reply_page(struct req *r, struct query *q, struct query *total, const struct pag
 	b = reply_json(r, 200);
 	buf_str(b, STR("{\"data\":"));
 	rows_json_array(b, q, n);
-	buf_str(b, more ? STR(",\"has_more\":true,\"next_cursor\":") : STR(",\"has_more\":false,\"next_cursor\":"));
+	buf_str(b,
+	    more ? STR(",\"has_more\":true,\"next_cursor\":")
+		 : STR(",\"has_more\":false,\"next_cursor\":"));
 	if (more && !page->by_offset)
-		buf_json_str(b, page_cursor(r, page, rows_get(q, n - 1, "_key"), rows_uuid(q, n - 1, "id")));
+		buf_json_str(
+		    b, page_cursor(r, page, rows_get(q, n - 1, "_key"), rows_uuid(q, n - 1, "id")));
 	else
 		buf_str(b, STR("null"));
 	if (total && page->by_offset) {
@@ -224,10 +229,12 @@ error_headers(struct req *r, const struct err *e)
 	if (e == &err_missing_bearer_token)
 		reply_header(r, "WWW-Authenticate", STR("Bearer realm=\"soloprint\""));
 	else if (e->status == 401)
-		reply_header(r, "WWW-Authenticate", STR("Bearer realm=\"soloprint\", error=\"invalid_token\""));
+		reply_header(r, "WWW-Authenticate",
+		    STR("Bearer realm=\"soloprint\", error=\"invalid_token\""));
 	else if (e == &err_insufficient_permissions)
 		reply_header(r, "WWW-Authenticate",
-		    str_fmt(r->arena, "Bearer realm=\"soloprint\", error=\"insufficient_scope\", scope=\"%s\"",
+		    str_fmt(r->arena,
+			"Bearer realm=\"soloprint\", error=\"insufficient_scope\", scope=\"%s\"",
 			r->route->capability));
 	if (wait_s > 0)
 		reply_header(r, "Retry-After", str_fmt(r->arena, "%lld", (long long)wait_s));
@@ -236,7 +243,8 @@ error_headers(struct req *r, const struct err *e)
 void
 reply_error(struct req *r, const struct err *e)
 {
-	bool problem = accept_names(r->in_headers.accept, STR("application/problem+json"), STR("application/json"));
+	bool problem = accept_names(
+	    r->in_headers.accept, STR("application/problem+json"), STR("application/json"));
 	struct buf *b;
 
 	drop_staged(r);
@@ -280,7 +288,8 @@ reply_common_headers(struct req *r)
 	reply_header(r, "X-SoLoPrint-API-Changelog", str_from(cfg->changelog_url));
 	reply_header(r, "X-Request-Id", r->id);
 	reply_header(r, "X-Content-Type-Options", STR("nosniff"));
-	reply_header(r, "Cache-Control", secret || r->reply.status >= 400 ? STR("no-store") : STR("private, no-cache"));
+	reply_header(r, "Cache-Control",
+	    secret || r->reply.status >= 400 ? STR("no-store") : STR("private, no-cache"));
 	reply_header(r, "Vary", STR("Accept, Authorization, X-API-Key, X-SoLoPrint-API-Version"));
 	limit_headers(r);
 }

@@ -1,4 +1,5 @@
-/* Replies are staged in the request and sent when everything, the commit included, has gone well. */
+/* Replies are staged in the request and sent when everything, the commit included, has gone well.
+ */
 #ifndef FCGI_REPLY_H
 #define FCGI_REPLY_H
 
@@ -10,14 +11,16 @@ struct page;
 /* Adds a header. name: a literal or arena; value: kept (arena or literal). */
 void reply_header(struct req *r, const char *name, struct str value);
 
-/* Runs the transaction and replies with q's first row as an object; err_resource_not_found when there is none. With a
- * hidden column _etag sets ETag and answers 304; 201 sets Location from the column id. */
+/* Runs the transaction and replies with q's first row as an object; err_resource_not_found when
+ * there is none. With a hidden column _etag sets ETag and answers 304; 201 sets Location from the
+ * column id. */
 const struct err *reply_one(struct req *r, struct query *q, int status);
 /* Runs the transaction; 204, or err_resource_not_found when q gave no row. */
 const struct err *reply_gone(struct req *r, struct query *q);
-/* Runs the transaction and replies with a page of q's rows; see page.h. total: a statement with one column "total",
- * or NULL. */
-const struct err *reply_page(struct req *r, struct query *q, struct query *total, const struct page *page);
+/* Runs the transaction and replies with a page of q's rows; see page.h. total: a statement with one
+ * column "total", or NULL. */
+const struct err *reply_page(
+    struct req *r, struct query *q, struct query *total, const struct page *page);
 /* If-None-Match: weak comparison with each tag of the list, or "*" (RFC 9110 section 13.1.2). */
 bool etag_in_list(struct str list, struct str etag);
 /* Bytes as they are, as application/json. */
@@ -26,7 +29,8 @@ void reply_raw(struct req *r, int status, struct str body);
 struct buf *reply_json(struct req *r, int status);
 void reply_empty(struct req *r, int status);
 
-/* The catalogue's error in the contract's shape, or as problem+json (RFC 9457) when Accept names it. */
+/* The catalogue's error in the contract's shape, or as problem+json (RFC 9457) when Accept names
+ * it. */
 void reply_error(struct req *r, const struct err *e);
 /* The headers that every reply carries: contract, request id, rate limits, caching. */
 void reply_common_headers(struct req *r);

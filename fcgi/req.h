@@ -21,7 +21,8 @@ struct worker;
 
 /* Request headers that the API knows; nginx passes no others. STR_NONE when absent. */
 struct headers_in {
-	struct str authorization, api_key, content_type, accept, idempotency_key, if_match, if_none_match;
+	struct str authorization, api_key, content_type, accept, idempotency_key, if_match,
+	    if_none_match;
 	struct str api_version, user_agent;
 };
 
@@ -62,8 +63,8 @@ struct req {
 
 	const struct route *route;
 	struct path_params path_params;
-	const void *query; /* struct <operation>_query of gen/inputs.h, or NULL */
-	const void *in;    /* struct <operation>_body, or NULL */
+	const void *query;             /* struct <operation>_query of gen/inputs.h, or NULL */
+	const void *in;                /* struct <operation>_body, or NULL */
 	struct json_object *body_json; /* the validated body */
 
 	bool has_credential;

@@ -39,7 +39,9 @@ own_pool(const struct req *r)
 {
 	struct str name = str_from(r->w->cfg->pool);
 
-	return str_eq(name, STR("files")) ? POOL_FILES : str_eq(name, STR("auth")) ? POOL_AUTH : POOL_API;
+	return str_eq(name, STR("files")) ? POOL_FILES
+	    : str_eq(name, STR("auth"))   ? POOL_AUTH
+					  : POOL_API;
 }
 
 /* Finds the route; OPTIONS is answered here. NULL with r->route still NULL: the reply is staged. */
@@ -48,7 +50,8 @@ find_route(struct req *r, struct str segs[ROUTE_SEGS_MAX])
 {
 	const struct route *found;
 	struct str allow;
-	enum route_match m = route_find(routes, n_routes, r->method, r->path, &found, segs, &allow, r->arena);
+	enum route_match m = route_find(
+	    routes, n_routes, r->method, r->path, &found, segs, &allow, r->arena);
 
 	if (m == ROUTE_NOT_FOUND || (m == ROUTE_FOUND && found->pool != own_pool(r)))
 		return &err_not_found;
@@ -68,7 +71,8 @@ find_route(struct req *r, struct str segs[ROUTE_SEGS_MAX])
 
 /* --- the credential --------------------------------------------------------------------------- */
 
-/* Authorization: Bearer <key> (RFC 6750 section 2.1), or X-API-Key. Only the shape and the checksum are looked at. */
+/* Authorization: Bearer <key> (RFC 6750 section 2.1), or X-API-Key. Only the shape and the checksum
+ * are looked at. */
 static const struct err *
 read_credential(struct req *r)
 {
@@ -110,7 +114,8 @@ check_path(struct req *r, const struct str segs[ROUTE_SEGS_MAX])
 	const struct err *e = NULL;
 
 	for (size_t i = 0; i < r->route->n_path_fields && !e; i++)
-		e = validate_path(r->arena, &r->route->path_fields[i], segs[i], &r->path_params, &r->violations);
+		e = validate_path(
+		    r->arena, &r->route->path_fields[i], segs[i], &r->path_params, &r->violations);
 	return e;
 }
 
@@ -203,7 +208,8 @@ ask_limiter(struct req *r)
 	r->limited = true;
 }
 
-/* A read's question is answered after its transaction, a write's before: a refused write must not happen. */
+/* A read's question is answered after its transaction, a write's before: a refused write must not
+ * happen. */
 static const struct err *
 await_limiter(struct req *r)
 {

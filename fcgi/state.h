@@ -1,5 +1,5 @@
-/* What a worker process keeps between requests: its connections and settings. Made once in worker.c and handed
- * down by pointer; fcgi/ has no other state. */
+/* What a worker process keeps between requests: its connections and settings. Made once in worker.c
+ * and handed down by pointer; fcgi/ has no other state. */
 #ifndef FCGI_STATE_H
 #define FCGI_STATE_H
 
@@ -18,8 +18,9 @@ struct worker {
 	struct limiter *limiter;
 	struct usage *usage;
 	uint8_t cursor_key[CURSOR_KEY_LEN];
-	struct seal_public *gateway_key; /* NULL: not configured, printers' secrets cannot be taken */
-	int64_t started_ms;        /* monotonic */
+	struct seal_public
+	    *gateway_key;   /* NULL: not configured, printers' secrets cannot be taken */
+	int64_t started_ms; /* monotonic */
 	int64_t served;
 };
 

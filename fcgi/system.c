@@ -14,8 +14,9 @@ getVersion(struct req *r)
 {
 	struct buf *b = reply_json(r, 200);
 
-	buf_str(b, STR("{\"series\":\"" API_SERIES "\",\"version\":\"" API_VERSION
-		       "\",\"supported_versions\":[\"" API_VERSION "\"],\"docs\":"));
+	buf_str(b,
+	    STR("{\"series\":\"" API_SERIES "\",\"version\":\"" API_VERSION
+		"\",\"supported_versions\":[\"" API_VERSION "\"],\"docs\":"));
 	buf_json_str(b, str_from(r->w->cfg->docs_url));
 	buf_str(b, STR(",\"changelog\":"));
 	buf_json_str(b, str_from(r->w->cfg->changelog_url));
@@ -57,7 +58,8 @@ check_storage(const struct req *r)
 		return (struct component){"storage", "not_configured", NULL};
 	if (access(dir, R_OK | W_OK | X_OK) == 0)
 		return (struct component){"storage", "healthy", NULL};
-	return (struct component){"storage", "unhealthy", "the directory is not readable and writable"};
+	return (struct component){
+	    "storage", "unhealthy", "the directory is not readable and writable"};
 }
 
 static struct component
@@ -74,7 +76,8 @@ static void
 write_components(struct buf *b, const struct component *c, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		buf_fmt(b, "%s\"%s\":{\"status\":\"%s\",\"message\":", i ? "," : "", c[i].name, c[i].status);
+		buf_fmt(b, "%s\"%s\":{\"status\":\"%s\",\"message\":", i ? "," : "", c[i].name,
+		    c[i].status);
 		if (c[i].message)
 			buf_json_str(b, str_from(c[i].message));
 		else
@@ -110,7 +113,9 @@ getHealth(struct req *r)
 	struct buf *b = reply_json(r, database ? 200 : 503);
 
 	buf_fmt(b, "{\"status\":\"%s\",\"service\":\"soloprint\",\"components\":{",
-	    !database ? "unhealthy" : all_well(c, n) ? "healthy" : "degraded");
+	    !database            ? "unhealthy"
+		: all_well(c, n) ? "healthy"
+				 : "degraded");
 	write_components(b, c, n);
 	buf_str(b, STR("}}"));
 	return NULL;
@@ -134,8 +139,8 @@ getOrgContext(struct req *r)
 	if (e)
 		return e == &err_resource_not_found ? &err_organization_not_found : e;
 	b->n--;
-	buf_fmt(b, ",\"limits\":{\"read\":%lld,\"write\":%lld,\"control\":%lld,\"burst\":%lld}}", (long long)l->read,
-	    (long long)l->write, (long long)l->control, (long long)l->burst);
+	buf_fmt(b, ",\"limits\":{\"read\":%lld,\"write\":%lld,\"control\":%lld,\"burst\":%lld}}",
+	    (long long)l->read, (long long)l->write, (long long)l->control, (long long)l->burst);
 	return NULL;
 }
 
@@ -152,7 +157,8 @@ getSystemInfo(struct req *r)
 		return e;
 	b = reply_json(r, 200);
 	buf_fmt(b,
-	    "{\"version\":\"" SOLOPRINT_VERSION "\",\"series\":\"" API_SERIES "\",\"api_version\":\"" API_VERSION
+	    "{\"version\":\"" SOLOPRINT_VERSION "\",\"series\":\"" API_SERIES
+	    "\",\"api_version\":\"" API_VERSION
 	    "\",\"time\":\"%.*s\",\"uptime\":%lld,\"database\":",
 	    STR_ARG(now), (long long)uptime_s);
 	rows_json_row(b, q, 0);

@@ -54,7 +54,8 @@ write_slot(struct worker *w, struct arena *a, struct usage_slot *s)
 	if (!e)
 		e = pg_run(w->pg, a, q, PG_IMPLICIT, &f);
 	if (e)
-		log_warn("usage was not written", LOG_Z("error", e->code), LOG_I("count", s->count));
+		log_warn(
+		    "usage was not written", LOG_Z("error", e->code), LOG_I("count", s->count));
 	else
 		s->count = 0;
 }
@@ -65,7 +66,8 @@ slot_is(const struct usage_slot *s, struct uuid key, const char *operation)
 	return s->operation == operation && uuid_eq(s->key_id, key);
 }
 
-/* The slot of this key and operation; a slot of another one is written and taken over when all are in use. */
+/* The slot of this key and operation; a slot of another one is written and taken over when all are
+ * in use. */
 static struct usage_slot *
 find_slot(struct req *r)
 {

@@ -1,5 +1,5 @@
-/* Which operations a key reached, when and how often. Counted in memory, written after the reply, at most once per
- * key, operation and minute; a read stays a read. */
+/* Which operations a key reached, when and how often. Counted in memory, written after the reply,
+ * at most once per key, operation and minute; a read stays a read. */
 #ifndef FCGI_USAGE_H
 #define FCGI_USAGE_H
 

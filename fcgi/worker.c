@@ -23,20 +23,23 @@ read_keys(struct worker *w, struct arena *a)
 	struct str key = config_file(a, w->cfg->cursor_key_path, PEM_MOST);
 
 	if (key.n != CURSOR_KEY_LEN) {
-		log_error("the cursor key file must hold 32 bytes", LOG_Z("path", w->cfg->cursor_key_path));
+		log_error("the cursor key file must hold 32 bytes",
+		    LOG_Z("path", w->cfg->cursor_key_path));
 		return false;
 	}
 	memcpy(w->cursor_key, key.p, CURSOR_KEY_LEN);
 	w->gateway_key = seal_public_new(config_file(a, w->cfg->gateway_pubkey_path, PEM_MOST));
 	if (!w->gateway_key)
-		log_error("the gateway's public key cannot be read", LOG_Z("path", w->cfg->gateway_pubkey_path));
+		log_error("the gateway's public key cannot be read",
+		    LOG_Z("path", w->cfg->gateway_pubkey_path));
 	return w->gateway_key != NULL;
 }
 
 static void
 log_request(const struct req *r, int64_t started_us)
 {
-	log_debug("request", LOG_S("request_id", r->id), LOG_Z("operation", r->route ? r->route->operation : ""),
+	log_debug("request", LOG_S("request_id", r->id),
+	    LOG_Z("operation", r->route ? r->route->operation : ""),
 	    LOG_I("status", r->reply.status), LOG_I("us", clock_mono_us() - started_us));
 }
 
@@ -111,7 +114,8 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 	w.limiter = limiter_new(cfg->redis, (int)cfg->workers);
 	w.usage = usage_new();
 	if (acc && read_keys(&w, settings)) {
-		(void)pg_ready(w.pg); /* connected before the first request; while it is down requests get 503 */
+		(void)pg_ready(w.pg); /* connected before the first request; while it is down
+					 requests get 503 */
 		proc_worker_ready(ready_fd);
 		serve_until_stopped(&w, acc, ready_fd);
 		status = 0;

@@ -18,10 +18,13 @@ derive(struct str credential, struct str context, uint8_t key[BOX_KEY_LEN])
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
 	size_t n = BOX_KEY_LEN;
 
-	must(ctx && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) == 1);
+	must(ctx && EVP_PKEY_derive_init(ctx) == 1 &&
+	    EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) == 1);
 	must(EVP_PKEY_CTX_set1_hkdf_salt(ctx, salt, sizeof(salt) - 1) == 1);
-	must(EVP_PKEY_CTX_set1_hkdf_key(ctx, (const unsigned char *)credential.p, (int)credential.n) == 1);
-	must(EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *)context.p, (int)context.n) == 1);
+	must(EVP_PKEY_CTX_set1_hkdf_key(
+		 ctx, (const unsigned char *)credential.p, (int)credential.n) == 1);
+	must(EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *)context.p, (int)context.n) ==
+	    1);
 	must(EVP_PKEY_derive(ctx, key, &n) == 1 && n == BOX_KEY_LEN);
 	EVP_PKEY_CTX_free(ctx);
 }
@@ -38,9 +41,11 @@ box_seal(struct arena *a, struct str credential, struct str context, struct str 
 	derive(credential, context, key);
 	random_bytes(out, NONCE_LEN);
 	must(ctx && EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, out) == 1);
-	must(EVP_EncryptUpdate(ctx, out + NONCE_LEN, &n, (const uint8_t *)plain.p, (int)plain.n) == 1);
+	must(EVP_EncryptUpdate(ctx, out + NONCE_LEN, &n, (const uint8_t *)plain.p, (int)plain.n) ==
+	    1);
 	must(EVP_EncryptFinal_ex(ctx, out + NONCE_LEN + plain.n, &n) == 1);
-	must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_LEN, out + NONCE_LEN + plain.n) == 1);
+	must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_LEN, out + NONCE_LEN + plain.n) ==
+	    1);
 	EVP_CIPHER_CTX_free(ctx);
 	OPENSSL_cleanse(key, sizeof(key));
 	return (struct str){(char *)out, total};

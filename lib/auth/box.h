@@ -1,5 +1,6 @@
-/* Replies that carry a secret, stored so that nothing on the server can open them: AES-256-GCM under a key derived
- * (HKDF-SHA-256, RFC 5869) from the presented credential and the idempotency key. */
+/* Replies that carry a secret, stored so that nothing on the server can open them: AES-256-GCM
+ * under a key derived (HKDF-SHA-256, RFC 5869) from the presented credential and the idempotency
+ * key. */
 #ifndef AUTH_BOX_H
 #define AUTH_BOX_H
 

@@ -1,4 +1,5 @@
-/* One arena per request: everything a handler allocates lives until arena_reset. Nothing is freed singly. */
+/* One arena per request: everything a handler allocates lives until arena_reset. Nothing is freed
+ * singly. */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 

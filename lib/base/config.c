@@ -56,10 +56,12 @@ config_load(const struct config_item *items, size_t n)
 		if (!text || !*text)
 			text = items[i].dflt;
 		if (!text) {
-			log_error("setting is missing", LOG_Z("name", items[i].name), LOG_Z("help", items[i].help));
+			log_error("setting is missing", LOG_Z("name", items[i].name),
+			    LOG_Z("help", items[i].help));
 			ok = false;
 		} else if (!set_item(&items[i], text)) {
-			log_error("setting is malformed", LOG_Z("name", items[i].name), LOG_Z("help", items[i].help));
+			log_error("setting is malformed", LOG_Z("name", items[i].name),
+			    LOG_Z("help", items[i].help));
 			ok = false;
 		}
 	}

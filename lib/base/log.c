@@ -39,8 +39,8 @@ line_head(struct buf *b, enum log_level level, const char *msg)
 	char at[40];
 
 	clock_rfc3339_to(at, clock_unix_ms());
-	buf_fmt(b, "{\"at\":\"%s\",\"level\":\"%s\",\"proc\":\"%s\",\"pid\":%d,\"msg\":", at, level_names[level],
-	    log_proc, (int)getpid());
+	buf_fmt(b, "{\"at\":\"%s\",\"level\":\"%s\",\"proc\":\"%s\",\"pid\":%d,\"msg\":", at,
+	    level_names[level], log_proc, (int)getpid());
 	buf_json_str(b, str_from(msg));
 }
 
@@ -76,6 +76,7 @@ log_write(enum log_level level, const char *msg, const struct log_field *fields,
 void
 must_failed(const char *cond, const char *file, int line)
 {
-	log_error("assertion failed", LOG_Z("condition", cond), LOG_Z("file", file), LOG_I("line", line));
+	log_error(
+	    "assertion failed", LOG_Z("condition", cond), LOG_Z("file", file), LOG_I("line", line));
 	abort();
 }

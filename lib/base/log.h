@@ -1,5 +1,5 @@
-/* One JSON object per line on stderr: {"at","level","proc","pid","msg",...}. Fields are named one by one,
- * so that nothing is printed by accident; a secret must never be given to it. */
+/* One JSON object per line on stderr: {"at","level","proc","pid","msg",...}. Fields are named one
+ * by one, so that nothing is printed by accident; a secret must never be given to it. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

@@ -16,7 +16,10 @@ struct str {
 /* A literal, its terminator not counted. */
 #define STR(lit) ((struct str){("" lit), sizeof(lit) - 1})
 /* The same as an initializer of static data. */
-#define STR_INIT(lit) {("" lit), sizeof(lit) - 1}
+#define STR_INIT(lit)                                                                              \
+	{                                                                                          \
+		("" lit), sizeof(lit) - 1                                                          \
+	}
 #define STR_NONE ((struct str){NULL, 0})
 /* For printf's "%.*s". */
 #define STR_ARG(s) ((int)(s).n), ((s).p ? (s).p : "")

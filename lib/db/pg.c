@@ -139,12 +139,14 @@ prepare_all(struct pg *pg, int64_t deadline_ms)
 		for (size_t i = 0; ok && i < pg->cfg.sets[s].n; i++) {
 			const struct sql *sql = pg->cfg.sets[s].items[i];
 
-			ok = PQsendPrepare(pg->conn, sql->name, sql->text, sql->nparams, sql->oids) == 1;
+			ok = PQsendPrepare(
+				 pg->conn, sql->name, sql->text, sql->nparams, sql->oids) == 1;
 		}
 	ok = ok && PQpipelineSync(pg->conn) == 1 && flush_all(pg->conn, deadline_ms) &&
 	    drain_to_sync(pg->conn, deadline_ms, &error);
 	if (error)
-		log_error("a statement could not be prepared", LOG_Z("message", PQresultErrorMessage(error)));
+		log_error("a statement could not be prepared",
+		    LOG_Z("message", PQresultErrorMessage(error)));
 	ok = ok && !error;
 	PQclear(error);
 	return ok;
@@ -165,7 +167,8 @@ connect_now(struct pg *pg)
 	return pg->cfg.unnamed || prepare_all(pg, deadline);
 }
 
-/* Whether the idle connection is still there: a server that went away has left something to read. */
+/* Whether the idle connection is still there: a server that went away has left something to read.
+ */
 static bool
 still_there(struct pg *pg)
 {
@@ -188,7 +191,8 @@ pg_ready(struct pg *pg)
 		return &err_database_unavailable;
 	if (connect_now(pg))
 		return NULL;
-	log_warn("database connection failed", LOG_Z("message", pg->conn ? PQerrorMessage(pg->conn) : "out of memory"));
+	log_warn("database connection failed",
+	    LOG_Z("message", pg->conn ? PQerrorMessage(pg->conn) : "out of memory"));
 	disconnect(pg);
 	pg->next_try_ms = clock_mono_ms() + RECONNECT_MS;
 	return &err_database_unavailable;
@@ -203,8 +207,10 @@ send_query(struct pg *pg, const struct query *q)
 
 	must(q->n == s->nparams);
 	if (pg->cfg.unnamed)
-		return PQsendQueryParams(pg->conn, s->text, q->n, s->oids, q->values, q->lengths, q->formats, 0) == 1;
-	return PQsendQueryPrepared(pg->conn, s->name, q->n, q->values, q->lengths, q->formats, 0) == 1;
+		return PQsendQueryParams(pg->conn, s->text, q->n, s->oids, q->values, q->lengths,
+			   q->formats, 0) == 1;
+	return PQsendQueryPrepared(pg->conn, s->name, q->n, q->values, q->lengths, q->formats, 0) ==
+	    1;
 }
 
 static bool
@@ -246,8 +252,8 @@ clear_result(void *p)
 
 /* Reads the answers of the list up to Sync. `at` is the statement that is being answered. */
 static bool
-read_answers(struct pg *pg, struct arena *a, struct query *list, enum pg_tx tx, struct pg_failure *f,
-    int64_t deadline_ms)
+read_answers(struct pg *pg, struct arena *a, struct query *list, enum pg_tx tx,
+    struct pg_failure *f, int64_t deadline_ms)
 {
 	struct query *at = tx == PG_BEGIN ? NULL : list;
 	bool before_list = tx == PG_BEGIN;
@@ -288,8 +294,9 @@ failure_err(const struct pg_failure *f)
 static void
 log_failure(const struct pg_failure *f)
 {
-	log_error("statement failed", LOG_Z("sqlstate", f->sqlstate), LOG_Z("constraint", f->constraint),
-	    LOG_S("message", f->message), LOG_Z("statement", f->sql ? f->sql->name : ""));
+	log_error("statement failed", LOG_Z("sqlstate", f->sqlstate),
+	    LOG_Z("constraint", f->constraint), LOG_S("message", f->message),
+	    LOG_Z("statement", f->sql ? f->sql->name : ""));
 }
 
 const struct err *
@@ -325,8 +332,8 @@ pg_rollback(struct pg *pg)
 	if (!pg->conn || !pg->in_tx)
 		return;
 	pg->in_tx = false;
-	if (!send_word(pg, "ROLLBACK") || !PQpipelineSync(pg->conn) || !flush_all(pg->conn, deadline) ||
-	    !drain_to_sync(pg->conn, deadline, &error))
+	if (!send_word(pg, "ROLLBACK") || !PQpipelineSync(pg->conn) ||
+	    !flush_all(pg->conn, deadline) || !drain_to_sync(pg->conn, deadline, &error))
 		disconnect(pg);
 	PQclear(error);
 }

@@ -1,8 +1,9 @@
 /* One Postgres connection in pipeline mode, and the statements of one transaction.
  *
- * A transaction is a list of struct query: made in the request's arena, bound parameter by parameter, run together
- * in one round trip. Everything up to Sync is one implicit transaction (PostgreSQL manual, 34.5 "Pipeline Mode");
- * with PG_EXPLICIT the caller keeps it open over several round trips. */
+ * A transaction is a list of struct query: made in the request's arena, bound parameter by
+ * parameter, run together in one round trip. Everything up to Sync is one implicit transaction
+ * (PostgreSQL manual, 34.5 "Pipeline Mode"); with PG_EXPLICIT the caller keeps it open over several
+ * round trips. */
 #ifndef DB_PG_H
 #define DB_PG_H
 
@@ -17,20 +18,20 @@ struct arena;
 struct pg;
 
 struct pg_config {
-	const char *conninfo;        /* borrowed for the connection's life */
-	const struct sql_set *sets;  /* statements to prepare at connect; borrowed */
+	const char *conninfo;       /* borrowed for the connection's life */
+	const struct sql_set *sets; /* statements to prepare at connect; borrowed */
 	size_t n_sets;
-	bool unnamed;                /* send each statement's text: for poolers in transaction mode */
+	bool unnamed; /* send each statement's text: for poolers in transaction mode */
 	int64_t connect_timeout_ms;
-	int64_t answer_timeout_ms;   /* longest wait for one round trip */
+	int64_t answer_timeout_ms; /* longest wait for one round trip */
 };
 
 /* Does not connect yet. Never NULL. */
 struct pg *pg_new(const struct pg_config *cfg);
 void pg_free(struct pg *pg);
 
-/* Makes sure that there is an idle connection with all statements prepared. err_database_unavailable when not;
- * while the server is away, tries at most every 200 ms. */
+/* Makes sure that there is an idle connection with all statements prepared.
+ * err_database_unavailable when not; while the server is away, tries at most every 200 ms. */
 const struct err *pg_ready(struct pg *pg);
 
 struct query {
@@ -47,7 +48,8 @@ struct query {
 /* A statement with no parameter bound yet, in the arena. */
 struct query *pg_query(struct arena *a, const struct sql *sql);
 
-/* Parameters are bound in order; the bytes are copied where libpq needs a terminator, else borrowed until the run. */
+/* Parameters are bound in order; the bytes are copied where libpq needs a terminator, else borrowed
+ * until the run. */
 void bind_null(struct query *q);
 void bind_str(struct query *q, struct str s); /* STR_NONE binds NULL */
 void bind_i64(struct query *q, int64_t v);
@@ -66,16 +68,18 @@ enum pg_tx {
 
 /* What went wrong in the database. */
 struct pg_failure {
-	char sqlstate[6];   /* "" when the connection was lost */
+	char sqlstate[6]; /* "" when the connection was lost */
 	char constraint[64];
 	struct str message; /* for the log, never for a client; arena */
 	const struct sql *sql;
 };
 
-/* Runs the list in one round trip; the results are in each query's `result`. On failure *f is filled and the error
- * returned: the catalogue's entry for the SQLSTATE or constraint, err_database_unavailable when the connection or the
- * server's answer was lost, err_internal_error else. After a failure of PG_BEGIN or PG_COMMIT no transaction is open. */
-const struct err *pg_run(struct pg *pg, struct arena *a, struct query *list, enum pg_tx tx, struct pg_failure *f);
+/* Runs the list in one round trip; the results are in each query's `result`. On failure *f is
+ * filled and the error returned: the catalogue's entry for the SQLSTATE or constraint,
+ * err_database_unavailable when the connection or the server's answer was lost, err_internal_error
+ * else. After a failure of PG_BEGIN or PG_COMMIT no transaction is open. */
+const struct err *pg_run(
+    struct pg *pg, struct arena *a, struct query *list, enum pg_tx tx, struct pg_failure *f);
 /* Gives up the transaction that PG_BEGIN left open, if any. */
 void pg_rollback(struct pg *pg);
 bool pg_in_transaction(const struct pg *pg);

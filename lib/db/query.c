@@ -71,7 +71,8 @@ bind_uuid(struct query *q, struct uuid u)
 	bind_bytes(q, copy->b, sizeof(copy->b));
 }
 
-/* One array element: quoted, with backslash before quote and backslash (PostgreSQL manual 8.15.6). */
+/* One array element: quoted, with backslash before quote and backslash (PostgreSQL manual 8.15.6).
+ */
 static void
 array_item(struct buf *b, struct str s)
 {
@@ -129,7 +130,8 @@ rows_str(const struct query *q, int row, int column)
 {
 	if (PQgetisnull(q->result, row, column))
 		return STR_NONE;
-	return (struct str){PQgetvalue(q->result, row, column), (size_t)PQgetlength(q->result, row, column)};
+	return (struct str){
+	    PQgetvalue(q->result, row, column), (size_t)PQgetlength(q->result, row, column)};
 }
 
 struct str

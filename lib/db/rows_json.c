@@ -6,13 +6,22 @@
 
 /* pg_type.oid of the types that are not written as JSON strings. */
 enum {
-	OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_JSON = 114, OID_FLOAT4 = 700, OID_FLOAT8 = 701,
-	OID_TIMESTAMPTZ = 1184, OID_NUMERIC = 1700, OID_JSONB = 3802
+	OID_BOOL = 16,
+	OID_INT8 = 20,
+	OID_INT2 = 21,
+	OID_INT4 = 23,
+	OID_JSON = 114,
+	OID_FLOAT4 = 700,
+	OID_FLOAT8 = 701,
+	OID_TIMESTAMPTZ = 1184,
+	OID_NUMERIC = 1700,
+	OID_JSONB = 3802
 };
 
 enum { COLUMNS_MOST = 64 };
 
-/* "2026-11-20 20:24:20.123456+00" to "2026-11-20T20:24:20.123Z". Sessions run in UTC with ISO dates. */
+/* "2026-11-20 20:24:20.123456+00" to "2026-11-20T20:24:20.123Z". Sessions run in UTC with ISO
+ * dates. */
 static void
 write_time(struct buf *b, struct str s)
 {
@@ -83,13 +92,15 @@ struct columns {
 	struct buf text; /* holds the leads */
 };
 
-/* Moves from object `*open` (empty: the row itself) to the object of this column, and names the column. */
+/* Moves from object `*open` (empty: the row itself) to the object of this column, and names the
+ * column. */
 static void
 write_lead(struct buf *b, struct str *open, struct str name, bool first)
 {
 	ptrdiff_t dot = str_index(name, '.');
 	struct str object = dot < 0 ? STR_NONE : (struct str){name.p, (size_t)dot};
-	struct str member = dot < 0 ? name : (struct str){name.p + dot + 1, name.n - (size_t)dot - 1};
+	struct str member = dot < 0 ? name
+				    : (struct str){name.p + dot + 1, name.n - (size_t)dot - 1};
 	bool enters = object.n && !str_eq(object, *open);
 
 	if (open->n && !str_eq(object, *open))

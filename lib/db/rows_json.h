@@ -1,6 +1,6 @@
-/* Rows become JSON: column names are field names, jsonb columns pass through, timestamptz becomes RFC 3339.
- * Columns whose names start with '_' are for the server only and are left out; neighbours named "status.state" and
- * "status.file" make one nested object, "status":{"state":…,"file":…}. */
+/* Rows become JSON: column names are field names, jsonb columns pass through, timestamptz becomes
+ * RFC 3339. Columns whose names start with '_' are for the server only and are left out; neighbours
+ * named "status.state" and "status.file" make one nested object, "status":{"state":…,"file":…}. */
 #ifndef DB_ROWS_JSON_H
 #define DB_ROWS_JSON_H
 

@@ -4,8 +4,8 @@
 
 #include "base/str.h"
 
-/* accept: an Accept header's value (RFC 9110 section 12.5.1). True when `wanted` is named, with a quality above 0 and
- * at least that of `usual`; wildcards do not name anything. */
+/* accept: an Accept header's value (RFC 9110 section 12.5.1). True when `wanted` is named, with a
+ * quality above 0 and at least that of `usual`; wildcards do not name anything. */
 bool accept_names(struct str accept, struct str wanted, struct str usual);
 /* Is a Content-Type value this media type, parameters aside? */
 bool content_type_is(struct str content_type, struct str wanted);

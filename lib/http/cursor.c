@@ -8,7 +8,13 @@
 #include "base/arena.h"
 #include "base/log.h"
 
-enum { CURSOR_VERSION = 1, SCOPE_LEN = 8, MAC_LEN = 16, HEAD_LEN = 1 + SCOPE_LEN + 16, RAW_MOST = 768 };
+enum {
+	CURSOR_VERSION = 1,
+	SCOPE_LEN = 8,
+	MAC_LEN = 16,
+	HEAD_LEN = 1 + SCOPE_LEN + 16,
+	RAW_MOST = 768
+};
 
 static void
 scope_hash(struct str scope, uint8_t out[SCOPE_LEN])
@@ -47,7 +53,8 @@ cursor_encode(struct arena *a, const uint8_t sign_key[CURSOR_SIGN_KEY_LEN], cons
 }
 
 bool
-cursor_decode(struct arena *a, const uint8_t sign_key[CURSOR_SIGN_KEY_LEN], struct str text, struct cursor *c)
+cursor_decode(
+    struct arena *a, const uint8_t sign_key[CURSOR_SIGN_KEY_LEN], struct str text, struct cursor *c)
 {
 	uint8_t raw[RAW_MOST], mac[MAC_LEN], scope[SCOPE_LEN];
 	size_t n;

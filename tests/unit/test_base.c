@@ -26,7 +26,8 @@ test_arena(void)
 	unsigned char *z;
 	bool clear = true;
 
-	ok((uintptr_t)first % 16 == 0 && (uintptr_t)arena_alloc(a, 1) % 16 == 0, "allocations are aligned");
+	ok((uintptr_t)first % 16 == 0 && (uintptr_t)arena_alloc(a, 1) % 16 == 0,
+	    "allocations are aligned");
 	arena_defer(a, note, one);
 	arena_defer(a, note, two);
 	z = arena_zalloc(a, 100000);
@@ -62,7 +63,8 @@ test_buf(void)
 	struct buf b;
 
 	buf_init(&b, 64);
-	TAP_EACH(strings, c) {
+	TAP_EACH(strings, c)
+	{
 		buf_clear(&b);
 		buf_json_str(&b, c->in);
 		is_str(buf_view(&b), c->want, "a JSON string");

@@ -11,12 +11,15 @@ static const uint8_t other_key[CURSOR_SIGN_KEY_LEN] = {3, 2, 1};
 static void
 test_cursor(struct arena *a)
 {
-	struct cursor in = {.scope = STR("listPrinters&sort=name"), .key = STR("Bench \xC3\xA9"), .id = uuid_v7()};
+	struct cursor in = {
+	    .scope = STR("listPrinters&sort=name"), .key = STR("Bench \xC3\xA9"), .id = uuid_v7()};
 	struct cursor out = {.scope = in.scope};
 	struct str text = cursor_encode(a, sign_key, &in);
 	char *broken = str_z(a, text);
 
-	ok(cursor_decode(a, sign_key, text, &out) && str_eq(out.key, in.key) && uuid_eq(out.id, in.id), "round trip");
+	ok(cursor_decode(a, sign_key, text, &out) && str_eq(out.key, in.key) &&
+		uuid_eq(out.id, in.id),
+	    "round trip");
 	ok(!cursor_decode(a, other_key, text, &out), "another key");
 	out.scope = STR("listPrinters&sort=-name");
 	ok(!cursor_decode(a, sign_key, text, &out), "another order");
@@ -26,7 +29,9 @@ test_cursor(struct arena *a)
 
 		broken[i] = was == 'A' ? 'B' : 'A';
 		if (cursor_decode(a, sign_key, (struct str){broken, text.n}, &out))
-			ok(i == text.n - 1, "only unused bits of the last character may differ, not character %zu", i);
+			ok(i == text.n - 1,
+			    "only unused bits of the last character may differ, not character %zu",
+			    i);
 		broken[i] = was;
 	}
 	ok(!cursor_decode(a, sign_key, STR("AA"), &out), "too short");
@@ -57,7 +62,8 @@ static const struct {
 static void
 test_box(struct arena *a)
 {
-	struct str key = STR("slp_live_credential"), idem = STR("idem"), plain = STR("{\"key\":\"secret\"}");
+	struct str key = STR("slp_live_credential"), idem = STR("idem"),
+		   plain = STR("{\"key\":\"secret\"}");
 	struct str sealed = box_seal(a, key, idem, plain);
 	char *bytes = str_z(a, sealed);
 
@@ -81,9 +87,11 @@ main(void)
 	test_cursor(a);
 	test_box(a);
 	TAP_EACH(accepts, c)
-		ok(accept_names(c->accept, STR("application/problem+json"), STR("application/json")) == c->want,
-		    "Accept: %.*s", STR_ARG(c->accept));
-	ok(content_type_is(STR("application/json; charset=utf-8"), STR("application/json")), "parameters aside");
+	ok(accept_names(c->accept, STR("application/problem+json"), STR("application/json")) ==
+		c->want,
+	    "Accept: %.*s", STR_ARG(c->accept));
+	ok(content_type_is(STR("application/json; charset=utf-8"), STR("application/json")),
+	    "parameters aside");
 	ok(!content_type_is(STR("text/json"), STR("application/json")), "another type");
 	arena_free(a);
 	return tap_done();

@@ -59,11 +59,14 @@ static const struct {
 static void
 test_compare(void)
 {
-	ok(str_eq(STR("a"), STR("a")) && !str_eq(STR("a"), STR("b")) && !str_eq(STR("a"), STR("ab")), "str_eq");
+	ok(str_eq(STR("a"), STR("a")) && !str_eq(STR("a"), STR("b")) &&
+		!str_eq(STR("a"), STR("ab")),
+	    "str_eq");
 	ok(str_eq(STR_NONE, STR("")), "nothing equals the empty string");
 	ok(str_ieq(STR("BeArEr"), STR("bearer")) && !str_ieq(STR("a"), STR("b")), "str_ieq");
 	ok(str_starts(STR("W/\"1\""), STR("W/")) && !str_starts(STR("W"), STR("W/")), "str_starts");
-	ok(str_cmp(STR("a"), STR("b")) < 0 && str_cmp(STR("ab"), STR("a")) > 0 && str_cmp(STR("a"), STR("a")) == 0,
+	ok(str_cmp(STR("a"), STR("b")) < 0 && str_cmp(STR("ab"), STR("a")) > 0 &&
+		str_cmp(STR("a"), STR("a")) == 0,
 	    "str_cmp");
 	is_int(str_index(STR("a.b"), '.'), 1, "str_index finds");
 	is_int(str_index(STR("ab"), '.'), -1, "str_index misses");
@@ -82,10 +85,14 @@ test_encodings(struct arena *a)
 	ok(str_unhex(STR("00fF1a"), out, 3) && memcmp(out, "\x00\xFF\x1A", 3) == 0, "str_unhex");
 	ok(!str_unhex(STR("0g"), out, 1) && !str_unhex(STR("000"), out, 1), "str_unhex refuses");
 	is_str(str_b64url(a, "\xFB\xFF", 2), STR("-_8"), "str_b64url");
-	ok(str_unb64url(STR("-_8"), out, sizeof(out), &n) && n == 2 && memcmp(out, "\xFB\xFF", 2) == 0, "str_unb64url");
+	ok(str_unb64url(STR("-_8"), out, sizeof(out), &n) && n == 2 &&
+		memcmp(out, "\xFB\xFF", 2) == 0,
+	    "str_unb64url");
 	ok(!str_unb64url(STR("+/8"), out, sizeof(out), &n), "the other alphabet is refused");
 	ok(!str_unb64url(STR("-_8="), out, sizeof(out), &n), "padding is refused");
-	ok(!str_unb64url(STR("A"), out, sizeof(out), &n) && !str_unb64url(STR(""), out, sizeof(out), &n), "too short");
+	ok(!str_unb64url(STR("A"), out, sizeof(out), &n) &&
+		!str_unb64url(STR(""), out, sizeof(out), &n),
+	    "too short");
 	ok(!str_unb64url(STR("AAAA"), out, 2, &n), "does not fit");
 	ok(!str_unb64url(STR("AA*A"), out, sizeof(out), &n), "not base64");
 }
@@ -99,7 +106,8 @@ test_round_trips(struct arena *a)
 	for (size_t len = 1; len <= sizeof(in); len++) {
 		for (size_t i = 0; i < len; i++)
 			in[i] = (uint8_t)(i * 37 + len);
-		ok(str_unb64url(str_b64url(a, in, len), out, sizeof(out), &n) && n == len && memcmp(in, out, n) == 0,
+		ok(str_unb64url(str_b64url(a, in, len), out, sizeof(out), &n) && n == len &&
+			memcmp(in, out, n) == 0,
 		    "base64url of %zu bytes", len);
 	}
 }
@@ -114,10 +122,12 @@ main(void)
 	test_encodings(a);
 	test_round_trips(a);
 	TAP_EACH(numbers, c)
-		ok(str_to_i64(c->text, &v) == c->want && (!c->want || v == c->value), "number '%.*s'", STR_ARG(c->text));
+	ok(str_to_i64(c->text, &v) == c->want && (!c->want || v == c->value), "number '%.*s'",
+	    STR_ARG(c->text));
 	TAP_EACH(utf8, c)
-		ok(str_utf8(c->text) == c->want, "UTF-8 of %zu bytes, %d", c->text.n, c->want);
-	TAP_EACH(cuts, c) {
+	ok(str_utf8(c->text) == c->want, "UTF-8 of %zu bytes, %d", c->text.n, c->want);
+	TAP_EACH(cuts, c)
+	{
 		struct str rest = c->text;
 
 		is_str(str_cut(&rest, ','), c->head, "what is before the comma");
