@@ -158,6 +158,31 @@ bench-tools: $(BENCH) ## programs that the benchmarks drive
 unit: $(UNIT) ## unit tests of the libraries
 	@set -e; for t in $(UNIT); do echo "# $$t"; $$t; done
 
+# Python for tests and linters; without a package index tests that need it are skipped, loudly.
+VENV := tests/.venv
+$(VENV)/stamp: tests/requirements.txt
+	@echo "  VENV  $(VENV)"
+	@rm -rf $(VENV) && python3 -m venv $(VENV) && \
+	    { $(VENV)/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
+	      { rm -rf $(VENV); echo "the packages of $< cannot be had: tests that need them will be skipped"; }; }
+.PHONY: venv
+venv: ; @test -e $(VENV)/stamp -a ! tests/requirements.txt -nt $(VENV)/stamp || $(MAKE) -s $(VENV)/stamp
+
+.PHONY: test check test-api soak lint format
+test: ## every test, and how many lines of lib/ and fcgi/ they reach
+	@deploy/local/install run build test
+	@$(MAKE) -s COV=1 BUILD=$(or $(COV_BUILD),build-cov) check
+check: all $(UNIT) $(STUBS) venv # the suites on $(BUILD)
+	@BUILD=$(BUILD) tests/run $(if $(COV),--cov) $(SUITES)
+test-api: all venv ## the API's tests on $(BUILD); SAN=1 under sanitizers
+	@BUILD=$(BUILD) tests/run api
+soak: all $(STUBS) venv ## the kill and hammer runs at full length
+	@SOAK=1 BUILD=$(BUILD) tests/run faults gateway
+lint: all $(GENERATED) venv ## every check of .ci/lint; LINT="format tidy" for some
+	@BUILD=$(BUILD) VENV=$(VENV) .ci/lint/run $(LINT)
+format: ## clang-format every C file
+	@{ .ci/lint/files c; .ci/lint/files h; } | xargs clang-format -i
+
 # --- housekeeping -------------------------------------------------------------------------------
 .PHONY: clean help
 clean: ## remove the build folders
