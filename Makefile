@@ -99,7 +99,7 @@ $(BUILD)/bin/soloprint-api: $(API_O) $(LIB_A)
 $(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW))
+	@$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW)) -lm
 $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -134,7 +134,7 @@ UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/g
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/unit -MMD -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW)))
+	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW))) -lm
 
 # Programs that the fault tests drive.
 STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))
@@ -150,7 +150,7 @@ BENCH   := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(PKGS_GW))
+	    $(shell pkg-config --libs $(PKGS_GW)) -lm
 .PHONY: bench-tools
 bench-tools: $(BENCH) ## programs that the benchmarks drive
 
