@@ -183,6 +183,10 @@ lint: all $(GENERATED) venv ## every check of .ci/lint; LINT="format tidy" for s
 format: ## clang-format every C file
 	@{ .ci/lint/files c; .ci/lint/files h; } | xargs clang-format -i
 
+.PHONY: pgtap
+pgtap: $(BUILD)/bin/soloprintctl ## the schema's own tests, on a private Postgres
+	schema/db/tests/run $<
+
 # --- housekeeping -------------------------------------------------------------------------------
 .PHONY: clean help
 clean: ## remove the build folders

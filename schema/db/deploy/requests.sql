@@ -44,7 +44,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'SLP06', MESSAGE = 'organisation suspended';
 	ELSIF cidrs IS NOT NULL AND (begin_request.remote_addr <<= ANY (cidrs)) IS NOT TRUE THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP05', MESSAGE = 'address not allowed';
-	ELSIF capability <> 'any' AND capability <> ALL (capabilities) THEN
+	ELSIF (capability = 'any' OR capability = ANY (capabilities)) IS NOT TRUE THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP04', MESSAGE = 'capability missing';
 	END IF;
 	done := set_config('app.principal_id', principal_id::text, true);
