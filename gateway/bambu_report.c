@@ -1,0 +1,103 @@
+#include "gateway/bambu_report.h"
+
+#include <limits.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "gateway/reading.h"
+
+enum {
+	DEPTH_MOST = 16,
+	ERR_NOT_SIGNED = 0x05024007,
+	ERR_BADLY_SIGNED = 0x05024009,
+};
+
+struct json_tokener *
+bambu_tokener_new(void)
+{
+	struct json_tokener *t = json_tokener_new_ex(DEPTH_MOST);
+
+	must(t != NULL);
+	json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	return t;
+}
+
+struct json_object *
+bambu_parse(struct json_tokener *tokener, struct str text)
+{
+	struct json_object *v;
+
+	if (text.n == 0 || text.n > INT_MAX)
+		return NULL;
+	json_tokener_reset(tokener);
+	v = json_tokener_parse_ex(tokener, text.p, (int)text.n);
+	if (json_tokener_get_error(tokener) == json_tokener_success &&
+	    json_tokener_get_parse_end(tokener) == text.n && json_object_is_type(v, json_type_object))
+		return v;
+	json_object_put(v);
+	return NULL;
+}
+
+/* An answer to some client's command: all that matters is whether commands are refused for want of a signature. */
+static bool
+take_answer(struct bambu_state *b, struct json_object *print, uint32_t *parts)
+{
+	char reason[64] = "";
+	int64_t code = 0;
+	bool refused;
+
+	if (!reading_member(print, "result"))
+		return false;
+	reading_text(reading_member(print, "reason"), reason, sizeof(reason));
+	reading_i64(reading_member(print, "err_code"), &code);
+	refused = strstr(reason, "verify failed") != NULL || code == ERR_NOT_SIGNED || code == ERR_BADLY_SIGNED;
+	if (refused != b->refused)
+		*parts = BAMBU_STATE;
+	b->refused = refused;
+	return true;
+}
+
+static bool
+take_print(struct bambu_state *b, struct json_object *print, uint32_t *parts)
+{
+	char command[32];
+	int64_t msg = 0;
+	bool full;
+
+	if (!reading_text(reading_member(print, "command"), command, sizeof(command)))
+		return false;
+	if (strcmp(command, "push_status") != 0)
+		return take_answer(b, print, parts);
+	/* 0: all there is, 1: changes. X1 sends no such member, and everything each time. */
+	full = !reading_i64(reading_member(print, "msg"), &msg) ? reading_member(print, "gcode_state") != NULL : msg == 0;
+	*parts = bambu_merge(b, print, full);
+	return true;
+}
+
+bool
+bambu_take(struct bambu_state *b, struct json_object *message, uint32_t *parts)
+{
+	struct json_object *print = reading_member(message, "print"), *info = reading_member(message, "info");
+	char command[32];
+
+	*parts = 0;
+	if (json_object_is_type(print, json_type_object))
+		return take_print(b, print, parts);
+	if (!reading_text(reading_member(info, "command"), command, sizeof(command)) ||
+	    strcmp(command, "get_version") != 0)
+		return false;
+	*parts = bambu_merge_version(b, info);
+	return *parts != 0;
+}
+
+bool
+bambu_model_lacks_chamber(const char *model)
+{
+	static const char *const models[] = {"A1", "A1 mini", "A2L", "P1P", "P1S"};
+
+	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
+		if (strcasecmp(model, models[i]) == 0)
+			return true;
+	return false;
+}

@@ -1,0 +1,70 @@
+#include "gateway/fleet.h"
+
+#include "base/log.h"
+
+static void
+assign(void *ctx, const struct work *w)
+{
+	struct fleet *f = ctx;
+	struct session *s = uuid_map_get(&f->sessions, w->printer);
+
+	if (s)
+		session_update(s, w);
+	else
+		uuid_map_put(&f->sessions, w->printer, session_new(f->gateway, w));
+}
+
+static void
+revoke(void *ctx, struct uuid printer)
+{
+	struct fleet *f = ctx;
+	struct session *s = uuid_map_take(&f->sessions, printer);
+
+	if (s)
+		session_free(s);
+}
+
+static void
+refresh(void *ctx, struct uuid printer)
+{
+	struct fleet *f = ctx;
+	struct session *s = uuid_map_get(&f->sessions, printer);
+
+	if (s)
+		session_refresh(s);
+}
+
+static int
+sessions(void *ctx)
+{
+	struct fleet *f = ctx;
+
+	return (int)f->sessions.n;
+}
+
+struct sink_client
+fleet_client(struct fleet *f)
+{
+	return (struct sink_client){f, assign, revoke, refresh, sessions};
+}
+
+void
+fleet_stop(struct fleet *f)
+{
+	size_t at = 0;
+	struct session *s;
+
+	while ((s = uuid_map_next(&f->sessions, &at)) != NULL)
+		session_stop(s);
+}
+
+void
+fleet_fini(struct fleet *f)
+{
+	size_t at = 0;
+	struct session *s;
+
+	while ((s = uuid_map_next(&f->sessions, &at)) != NULL)
+		session_free(s);
+	uuid_map_fini(&f->sessions);
+}

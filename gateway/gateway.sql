@@ -1,0 +1,100 @@
+-- Leases. Time is the database's, so that gateways need not agree on theirs.
+
+-- name: gw_beat :exec
+-- params: uuid, text, int4
+INSERT INTO sec.gateways AS g (id, name, started_at, heartbeat_at, sessions) VALUES ($1, $2, now(), now(), $3)
+	ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), sessions = excluded.sessions;
+
+-- name: gw_renew :many
+-- params: uuid, interval
+UPDATE sec.printer_index AS i SET expires_at = now() + $2 WHERE i.gateway_id = $1
+	RETURNING i.printer_id, i.org_id, i.fencing, i.config_version,
+		coalesce((extract(epoch FROM i.refresh_requested_at) * 1000)::bigint, 0) AS refresh_ms;
+
+-- name: gw_share :one
+-- params: interval
+SELECT (SELECT count(*) FROM sec.gateways AS g WHERE g.heartbeat_at > now() - $1) AS gateways,
+	(SELECT count(*) FROM sec.printer_index) AS printers;
+
+-- name: gw_claim :many
+-- params: uuid, interval, int4
+WITH free AS (
+	SELECT i.printer_id FROM sec.printer_index AS i
+		WHERE i.gateway_id IS NULL OR i.expires_at IS NULL OR i.expires_at < now()
+		LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+UPDATE sec.printer_index AS i SET gateway_id = $1, fencing = i.fencing + 1, expires_at = now() + $2
+	FROM free WHERE i.printer_id = free.printer_id
+	RETURNING i.printer_id, i.org_id, i.fencing, i.config_version,
+		coalesce((extract(epoch FROM i.refresh_requested_at) * 1000)::bigint, 0) AS refresh_ms;
+
+-- name: gw_release :exec
+-- params: uuid, uuid[]
+UPDATE sec.printer_index AS i SET gateway_id = NULL, expires_at = NULL
+	WHERE i.gateway_id = $1 AND i.printer_id = ANY ($2);
+
+-- name: gw_release_all :exec
+-- params: uuid
+UPDATE sec.printer_index AS i SET gateway_id = NULL, expires_at = NULL WHERE i.gateway_id = $1;
+
+-- name: gw_leave :exec
+-- params: uuid
+DELETE FROM sec.gateways AS g WHERE g.id = $1 OR g.heartbeat_at < now() - '1 hour'::interval;
+
+-- Work and results, one organisation at a time.
+
+-- name: gw_org :one
+-- params: text, text
+SELECT set_config('app.org_id', $1, true), set_config('synchronous_commit', $2, true);
+
+-- name: gw_load :many
+-- params: uuid, uuid[]
+SELECT p.id, p.name, p.protocol, p.model, p.host, p.port, p.serial, encode(p.secret_sealed, 'hex') AS secret,
+		p.enabled::int AS enabled, p.version, s.state, s.connection ->> 'state' AS connection,
+		s.connection ->> 'reason' AS reason,
+		coalesce((extract(epoch FROM (s.connection ->> 'since')::timestamptz) * 1000)::bigint, 0) AS since_ms,
+		s.job ->> 'outcome' AS outcome, coalesce((s.job ->> 'progress')::numeric::int, 0) AS progress,
+		coalesce((extract(epoch FROM (s.job ->> 'started_at')::timestamptz) * 1000)::bigint, 0) AS started_ms
+	FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id
+	WHERE p.org_id = $1 AND p.id = ANY ($2) AND p.deleted_at IS NULL;
+
+-- Rows are written only where this gateway still holds the lease under the same fencing token; the lock keeps it so
+-- until the commit. `mask` says which columns a row brings (enum record_section). Returns what was written.
+-- name: gw_write :many
+-- params: uuid, uuid, jsonb
+WITH u AS MATERIALIZED (
+	SELECT r.* FROM jsonb_to_recordset($3) AS r (id uuid, fencing bigint, mask int, seen bigint, state text,
+		connection jsonb, job jsonb, temperatures jsonb, fans jsonb, speed jsonb, lights jsonb, ams jsonb,
+		errors jsonb, wifi jsonb, firmware jsonb, extra jsonb, events jsonb)
+), own AS MATERIALIZED (
+	SELECT i.printer_id FROM sec.printer_index AS i JOIN u ON i.printer_id = u.id AND i.fencing = u.fencing
+		WHERE i.gateway_id = $2 AND i.org_id = $1
+		FOR SHARE OF i
+), written AS (
+	UPDATE app.printer_status AS s SET
+			state = CASE WHEN u.mask & 1 <> 0 THEN u.state ELSE s.state END,
+			connection = CASE WHEN u.mask & 2 <> 0 THEN u.connection ELSE s.connection END,
+			job = CASE WHEN u.mask & 4 <> 0 THEN u.job ELSE s.job END,
+			temperatures = CASE WHEN u.mask & 8 <> 0 THEN u.temperatures ELSE s.temperatures END,
+			fans = CASE WHEN u.mask & 16 <> 0 THEN u.fans ELSE s.fans END,
+			speed = CASE WHEN u.mask & 32 <> 0 THEN u.speed ELSE s.speed END,
+			lights = CASE WHEN u.mask & 64 <> 0 THEN u.lights ELSE s.lights END,
+			ams = CASE WHEN u.mask & 128 <> 0 THEN u.ams ELSE s.ams END,
+			errors = CASE WHEN u.mask & 256 <> 0 THEN u.errors ELSE s.errors END,
+			wifi = CASE WHEN u.mask & 512 <> 0 THEN u.wifi ELSE s.wifi END,
+			firmware = CASE WHEN u.mask & 1024 <> 0 THEN u.firmware ELSE s.firmware END,
+			extra = CASE WHEN u.mask & 2048 <> 0 THEN u.extra ELSE s.extra END,
+			last_seen_at = coalesce(to_timestamp(u.seen / 1000.0), s.last_seen_at),
+			updated_at = app.now(), version = s.version + 1
+		FROM u JOIN own ON own.printer_id = u.id
+		WHERE s.org_id = $1 AND s.printer_id = u.id
+		RETURNING s.printer_id
+), told AS (
+	INSERT INTO app.outbox (org_id, id, type, capability, data, resource_type, resource_id)
+		SELECT $1, (e.v ->> 'id')::uuid, e.v ->> 'type', 'operations.read', e.v -> 'data', 'printer', u.id
+			FROM u JOIN own ON own.printer_id = u.id
+			CROSS JOIN LATERAL jsonb_array_elements(u.events) WITH ORDINALITY AS e (v, n)
+			ORDER BY u.id, e.n
+		ON CONFLICT DO NOTHING
+)
+SELECT own.printer_id FROM own;

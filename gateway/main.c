@@ -1,0 +1,216 @@
+/* soloprint-gateway: keeps a session with every printer that is leased to it and writes what they report. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "gateway/fleet.h"
+
+enum { STOP_MS = 4000, REPORT_MS = 60000 };
+
+static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_level;
+static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
+
+static const struct config_item config[] = {
+    {"SOLOPRINT_DB", CFG_STR, &cfg_db, NULL, 0, 0, "libpq conninfo of role soloprint_gateway"},
+    {"SOLOPRINT_GATEWAY_KEY", CFG_STR, &cfg_key, NULL, 0, 0, "private key that opens printers' secrets, PEM"},
+    {"SOLOPRINT_GATEWAY_CA", CFG_STR, &cfg_ca, "/etc/soloprint/printer-ca.pem", 0, 0,
+	"certificates that a Bambu printer's may chain to, PEM"},
+    {"SOLOPRINT_GATEWAY_NAME", CFG_STR, &cfg_name, "gateway", 0, 0, "for people, in the list of gateways"},
+    {"SOLOPRINT_GATEWAY_SESSIONS", CFG_INT, &cfg_sessions, "6000", 1, 100000, "most printers to take"},
+    {"SOLOPRINT_GATEWAY_LEASE_MS", CFG_INT, &cfg_lease_ms, "10000", 4000, 600000, "how long a lease lasts"},
+    {"SOLOPRINT_GATEWAY_BATCH_MS", CFG_INT, &cfg_batch_ms, "250", 0, 60000, "least time between two writes"},
+    {"SOLOPRINT_GATEWAY_SILENCE_MS", CFG_INT, &cfg_silence_ms, "60000", 500, 3600000,
+	"a printer without a report for so long is woken, then connected anew"},
+    {"SOLOPRINT_GATEWAY_OFFLINE_MS", CFG_INT, &cfg_offline_ms, "15000", 0, 3600000,
+	"a printer not connected for so long is offline"},
+    {"SOLOPRINT_LOG_LEVEL", CFG_STR, &cfg_level, "info", 0, 0, "debug, info, warn or error"},
+};
+
+struct process {
+	struct loop *loop;
+	struct gateway gateway;
+	struct fleet fleet;
+	struct watch signals;
+	struct timer report, deadline;
+	int signal_fd;
+	bool stopping;
+};
+
+static void
+on_stopped(void *ctx)
+{
+	struct process *p = ctx;
+
+	loop_stop(p->loop);
+}
+
+static void
+on_deadline(void *ctx)
+{
+	struct process *p = ctx;
+
+	log_warn("stopped without a goodbye", LOG_I("after_ms", STOP_MS));
+	loop_stop(p->loop);
+}
+
+static void
+on_signal(void *ctx, uint32_t events)
+{
+	struct process *p = ctx;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(p->signal_fd, &si, sizeof(si)) != sizeof(si) || p->stopping)
+		return;
+	p->stopping = true;
+	sd_notify(0, "STOPPING=1");
+	log_info("stopping", LOG_I("signal", si.ssi_signo), LOG_I("sessions", p->fleet.sessions.n));
+	timer_set(p->loop, &p->deadline, STOP_MS);
+	fleet_stop(&p->fleet);
+	p->gateway.sink->ops->stop(p->gateway.sink, on_stopped, p);
+}
+
+static int64_t
+rss_kb(void)
+{
+	char text[128] = "";
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	struct str rest, size;
+	int64_t pages = 0;
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) > 0) {
+		rest = str_from(text);
+		str_cut(&rest, ' ');
+		size = str_cut(&rest, ' ');
+		str_to_i64(size, &pages);
+	}
+	close(fd);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void
+on_report(void *ctx)
+{
+	struct process *p = ctx;
+	struct gateway_counters c = p->gateway.counters;
+	struct sink_counters k;
+
+	timer_set(p->loop, &p->report, REPORT_MS);
+	memset(&p->gateway.counters, 0, sizeof(p->gateway.counters));
+	p->gateway.sink->ops->counters(p->gateway.sink, &k);
+	log_info("last minute", LOG_I("sessions", p->fleet.sessions.n), LOG_I("reports", c.reports),
+	    LOG_I("report_bytes", c.report_bytes), LOG_I("ignored", c.ignored), LOG_I("connects", c.connects),
+	    LOG_I("failures", c.failures), LOG_I("parse_us", c.parse_us), LOG_I("map_us", c.map_us),
+	    LOG_I("rows", k.rows), LOG_I("batches", k.batches), LOG_I("failed_rows", k.failed),
+	    LOG_I("events", k.events), LOG_I("lag_most_ms", k.lag_most_ms), LOG_I("rss_kb", rss_kb()));
+}
+
+/* Three descriptors per session. */
+static void
+raise_limits(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+	if ((int64_t)r.rlim_cur < 3 * cfg_sessions + 64)
+		log_warn("the limit of open files is low", LOG_I("limit", r.rlim_cur), LOG_I("sessions", cfg_sessions));
+}
+
+static void
+start_signals(struct process *p)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	must(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	must(p->signal_fd >= 0);
+	p->signals = (struct watch){.fn = on_signal, .ctx = p};
+	must(watch_set(p->loop, &p->signals, p->signal_fd, EPOLLIN));
+}
+
+static bool
+start(struct process *p)
+{
+	struct driver_config dc = {cfg_ca};
+	struct sink_pg_config sc = {cfg_db, cfg_name, cfg_key, cfg_sessions, cfg_lease_ms, cfg_batch_ms};
+	struct sink_client client;
+
+	p->loop = loop_new();
+	p->gateway = (struct gateway){
+	    .loop = p->loop,
+	    .silence_ms = cfg_silence_ms,
+	    .offline_ms = cfg_offline_ms,
+	    .wifi_ms = 60000,
+	    .seen_ms = 15000,
+	};
+	start_signals(p);
+	p->gateway.resolver = resolver_new(p->loop);
+	p->report = (struct timer){.fn = on_report, .ctx = p};
+	p->deadline = (struct timer){.fn = on_deadline, .ctx = p};
+	timer_set(p->loop, &p->report, REPORT_MS);
+	for (int i = 0; i < DRIVERS; i++) {
+		p->gateway.envs[i] = drivers[i]->init(&dc);
+		if (!p->gateway.envs[i])
+			return false;
+	}
+	p->fleet.gateway = &p->gateway;
+	client = fleet_client(&p->fleet);
+	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
+	return p->gateway.sink != NULL;
+}
+
+static void
+finish(struct process *p)
+{
+	if (p->gateway.sink) {
+		fleet_fini(&p->fleet);
+		p->gateway.sink->ops->free(p->gateway.sink);
+	}
+	for (int i = 0; i < DRIVERS; i++)
+		if (p->gateway.envs[i])
+			drivers[i]->fini(p->gateway.envs[i]);
+	resolver_free(p->gateway.resolver);
+	close(p->signal_fd);
+	loop_free(p->loop);
+}
+
+int
+main(void)
+{
+	struct process p = {.signal_fd = -1};
+	enum log_level level = LOG_INFO;
+	bool ok;
+
+	log_init("gateway", LOG_INFO);
+	if (!config_load(config, sizeof(config) / sizeof(config[0])))
+		return 2;
+	if (!log_level_parse(str_from(cfg_level), &level))
+		log_warn("log level is not known", LOG_Z("level", cfg_level));
+	log_init("gateway", level);
+	raise_limits();
+	ok = start(&p);
+	if (ok) {
+		sd_notify(0, "READY=1");
+		log_info("ready", LOG_Z("name", cfg_name));
+		loop_run(p.loop);
+		on_report(&p);
+	}
+	finish(&p);
+	return ok ? 0 : 1;
+}

@@ -1,0 +1,62 @@
+/* One printer's session: when to connect, whether it is alive, and what the world is told about it.
+ * What goes over the wire is the driver's business. */
+#ifndef GATEWAY_SESSION_H
+#define GATEWAY_SESSION_H
+
+#include "gateway/driver.h"
+#include "gateway/loop.h"
+#include "gateway/resolve.h"
+#include "gateway/sink.h"
+
+/* What all sessions share. */
+struct gateway {
+	struct loop *loop;
+	struct sink *sink;
+	struct resolver *resolver;
+	void *envs[DRIVERS];  /* per driver; NULL: it cannot work here */
+	int64_t silence_ms;   /* no report for so long: something is wrong */
+	int64_t offline_ms;   /* not connected for so long: the printer is offline */
+	int64_t wifi_ms;      /* least time between two writes of nothing but the radio signal */
+	int64_t seen_ms;      /* least time between two writes of nothing but last_seen_at */
+	struct gateway_counters {
+		int64_t reports, report_bytes, ignored, connects, failures;
+		int64_t parse_us, map_us;
+	} counters;
+};
+
+struct session;
+
+/* Takes copies of everything; begins at once. */
+struct session *session_new(struct gateway *g, const struct work *w);
+/* Ends the connection in good order. */
+void session_free(struct session *s);
+/* The configuration or the lease changed. */
+void session_update(struct session *s, const struct work *w);
+/* A full report is wanted. */
+void session_refresh(struct session *s);
+/* The gateway stops: disconnects and says so. */
+void session_stop(struct session *s);
+
+/* --- for drivers --- */
+struct gateway *session_gateway(const struct session *s);
+struct record *session_record(struct session *s);
+const char *session_serial(const struct session *s);
+const char *session_secret(const struct session *s);
+const char *session_model(const struct session *s);
+struct uuid session_printer(const struct session *s);
+/* The printer let us in; reports may come. */
+void session_up(struct session *s);
+/* A valid report came that changed these sections of the record. `limits`: why the printer is not fully usable. */
+void session_report(struct session *s, uint32_t changed, enum conn_reason limits);
+/* Something came that was no report. */
+void session_heard(struct session *s);
+/* The record changed without a report, for example when an outcome was decided. */
+void session_changed(struct session *s, uint32_t changed);
+/* No connection, or no longer. The driver has dropped it already. */
+void session_failed(struct session *s, enum conn_reason reason);
+/* The world believes it to be offline. */
+bool session_is_offline(const struct session *s);
+/* It has worked before with this configuration. */
+bool session_is_proven(const struct session *s);
+
+#endif

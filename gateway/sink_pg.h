@@ -1,0 +1,45 @@
+/* The parts of the Postgres sink, shared between its files only. */
+#ifndef GATEWAY_SINK_PG_H
+#define GATEWAY_SINK_PG_H
+
+#include "auth/seal.h"
+#include "gateway/lease.h"
+#include "gateway/sink.h"
+
+struct batch;
+
+struct sink_pg {
+	struct sink base; /* first */
+	struct loop *loop;
+	struct sink_pg_config cfg;
+	struct sink_client client;
+	struct pgq *q;
+	struct leases *leases;
+	struct seal_private *key;
+	/* Writing: statuses that wait, oldest first. */
+	struct status *first, **last;
+	struct timer flush;
+	struct batch *batches; /* on their way */
+	int in_flight;
+	int64_t flushed_ms;
+	struct sink_counters counters;
+	/* Stopping. */
+	bool stopping, left;
+	void (*stopped)(void *ctx);
+	void *stopped_ctx;
+};
+
+/* Loads the configuration of every lease that wants it and hands it to the client. */
+void sink_pg_load(struct sink_pg *k);
+
+/* Writing; the functions of struct sink_ops. */
+void sink_pg_touch(struct sink *base, struct status *s);
+void sink_pg_forget(struct sink *base, struct status *s);
+void sink_pg_flush(void *ctx);
+/* After the connection was freed: batches whose answer will not come. */
+void sink_pg_drop_batches(struct sink_pg *k);
+
+/* Called when the last write was answered. */
+void sink_pg_idle(struct sink_pg *k);
+
+#endif
