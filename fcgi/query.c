@@ -65,23 +65,29 @@ forget_results(struct query *list)
 		q->result = NULL; /* the arena clears it */
 }
 
-/* Reads are repeated once on a new connection when the old one turned out to be dead; deadlocks and
- * serialization failures are repeated for everything, since nothing was committed. */
+/* Whether the same statements may be sent again: after a deadlock or a serialization failure (class 40),
+ * since nothing was committed, and for a read once when the connection turned out to be dead. */
+static bool
+worth_repeating(const struct req *r, const struct err *e, const struct pg_failure *f, int tries)
+{
+	if (strncmp(f->sqlstate, "40", 2) == 0)
+		return true;
+	return e == &err_database_unavailable && r->route->rate == RATE_READ && tries == 0;
+}
+
 static const struct err *
 run_with_retry(struct req *r, enum pg_tx mode, struct pg_failure *f)
 {
-	bool read = r->route->rate == RATE_READ;
 	const struct err *e = NULL;
 
 	for (int tries = 0; tries < DEADLOCK_TRIES; tries++) {
+		*f = (struct pg_failure){.message = STR_NONE};
 		e = pg_ready(r->w->pg);
 		if (e)
 			return e;
 		forget_results(r->tx.first);
 		e = pg_run(r->w->pg, r->arena, r->tx.first, mode, f);
-		if (!e ||
-		    (e != &err_state_conflict &&
-			!(e == &err_database_unavailable && read && tries == 0)))
+		if (!e || !worth_repeating(r, e, f, tries))
 			return e;
 	}
 	return e;
