@@ -178,8 +178,8 @@ test-api: all venv ## the API's tests on $(BUILD); SAN=1 under sanitizers
 	@BUILD=$(BUILD) tests/run api
 soak: all $(STUBS) venv ## the kill and hammer runs at full length
 	@SOAK=1 BUILD=$(BUILD) tests/run faults gateway
-lint: all $(GENERATED) venv ## every check of .ci/lint; LINT="format tidy" for some
-	@BUILD=$(BUILD) VENV=$(VENV) .ci/lint/run $(LINT)
+lint: all $(GENERATED) venv ## every check of .ci/lint; CHECKS="format tidy" for some
+	@BUILD=$(BUILD) VENV=$(VENV) .ci/lint/run $(CHECKS)
 format: ## clang-format every C file
 	@{ .ci/lint/files c; .ci/lint/files h; } | xargs clang-format -i
 
