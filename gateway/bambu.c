@@ -167,14 +167,14 @@ tls_reason(const struct bambu *b)
 /* --- requests --------------------------------------------------------------------------------- */
 
 static void
-request(struct bambu *b, const char *fmt)
+request(struct bambu *b, const char *section, const char *members)
 {
 	char text[160];
 	int n;
 
 	if (!b->m)
 		return;
-	n = snprintf(text, sizeof(text), "{\"%s\",\"sequence_id\":\"%u\"}}", fmt, ++b->sequence);
+	n = snprintf(text, sizeof(text), "{\"%s\":{\"sequence_id\":\"%u\",%s}}", section, ++b->sequence, members);
 	must(n > 0 && n < (int)sizeof(text));
 	mosquitto_publish(b->m, NULL, b->request, n, text, 0, false);
 }
@@ -185,13 +185,13 @@ ask(void *d)
 	struct bambu *b = d;
 
 	b->asked_ms = loop_now(session_gateway(b->s)->loop);
-	request(b, "pushing\":{\"command\":\"pushall\",\"version\":1,\"push_target\":1");
+	request(b, "pushing", "\"command\":\"pushall\",\"version\":1,\"push_target\":1");
 }
 
 static void
 nudge(void *d)
 {
-	request(d, "pushing\":{\"command\":\"start\"");
+	request(d, "pushing", "\"command\":\"start\"");
 }
 
 /* --- what the printer says --------------------------------------------------------------------- */
@@ -254,7 +254,7 @@ on_connect(struct mosquitto *m, void *ctx, int rc)
 	session_up(b->s);
 	b->connected_ms = loop_now(session_gateway(b->s)->loop);
 	mosquitto_subscribe(m, NULL, b->topic, 0);
-	request(b, "info\":{\"command\":\"get_version\"");
+	request(b, "info", "\"command\":\"get_version\"");
 	ask(b);
 }
 

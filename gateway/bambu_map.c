@@ -567,11 +567,11 @@ map_errors(const struct bambu_state *b, struct record *r)
 		e->module = module_name(attr >> 24);
 		e->hms = true;
 	}
-	if (error != 0) {
+	if (error != 0 && !cancelled(b)) { /* a cancel is an outcome, not an error */
 		struct rec_error *e = &list.e[list.n++];
 
 		snprintf(e->code, sizeof(e->code), "%04X_%04X", error >> 16, error & 0xFFFF);
-		e->severity = cancelled(b) ? SEVERITY_INFO : SEVERITY_SERIOUS;
+		e->severity = SEVERITY_SERIOUS;
 		e->module = module_name(error >> 24);
 	}
 	return RECORD_SET(r, errors, &list, REC_ERRORS);

@@ -12,7 +12,7 @@ enum {
 	BACKOFF_LEAST_MS = 1000,
 	BACKOFF_MOST_MS = 30000,
 	CREDENTIALS_MS = 300000,  /* a refused access code is not tried again sooner */
-	STABLE_MS = 30000,        /* connected for so long: the next failure starts at the least backoff */
+	STABLE_MS = 2000,         /* connected for so long: the next failure starts at the least backoff */
 	FIRST_MOST_MS = 300,      /* spreads first connections */
 	REFRESH_LEAST_MS = 3000,  /* full reports are work for the small models */
 };
