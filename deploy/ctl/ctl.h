@@ -57,6 +57,8 @@ PGresult *run_sql(struct ctl *c, PGconn *db, const struct sql *sql, const char *
 bool begin_org(struct ctl *c, PGconn *db, const char *slug);
 /* Rows on stdout: as a table for people or as JSON. */
 void print_rows(struct ctl *c, PGresult *rows);
+/* The first row on stdout as a JSON object. */
+void print_object(struct ctl *c, PGresult *row);
 
 /* The folder of the Sqitch project: `given`, SOLOPRINT_SCHEMA, or where the program came from. NULL
  * when not found. */

@@ -147,3 +147,15 @@ print_rows(struct ctl *c, PGresult *rows)
 	printf("%.*s\n", STR_ARG(buf_view(&b)));
 	buf_fini(&b);
 }
+
+void
+print_object(struct ctl *c, PGresult *row)
+{
+	struct query q = {.arena = c->arena, .result = row};
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	rows_json_row(&b, &q, 0);
+	printf("%.*s\n", STR_ARG(buf_view(&b)));
+	buf_fini(&b);
+}

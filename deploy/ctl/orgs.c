@@ -45,7 +45,7 @@ cmd_org_create(struct ctl *c)
 	if (!r)
 		return 1;
 	if (c->json)
-		print_rows(c, r);
+		print_object(c, r);
 	else
 		printf("%s\n", PQgetvalue(r, 0, 0));
 	note(
