@@ -19,7 +19,7 @@ driver_index(const struct driver *d)
 {
 	int i = 0;
 
-	while (drivers[i] != d)
+	while (i < DRIVERS - 1 && drivers[i] != d)
 		i++;
 	return i;
 }

@@ -6,7 +6,6 @@ import re
 
 from contract import Contract
 
-
 # What an operation without a body lets through, to be ignored: clients like to send "{}".
 BODY_LEAST = 8192
 

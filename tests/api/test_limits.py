@@ -77,7 +77,8 @@ def test_burst(org: Org) -> None:
 
 
 def test_organisations_override(org: Org) -> None:
-    org.sql("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s", json.dumps({"read": 6, "burst": 1000}), org.id)
+    limits = json.dumps({"read": 6, "burst": 1000})
+    org.sql("UPDATE app.organizations SET rate_limits = %s WHERE org_id = %s", limits, org.id)
     api = org.with_capabilities("operations.read", rate_limits=None)
     n, _ = exhaust(api, "GET", "/v1/me", 40)
     assert 6 <= n <= 8

@@ -214,9 +214,9 @@ def test_status_shows_what_was_reported(org: Org) -> None:
     assert status["temperatures"] == temperatures
     assert status["ams"] == AMS
     seen = org.api.get(f"{P}/{made['id']}").json()
-    assert {k: seen["status"][k] for k in ("state", "connection_state", "progress", "remaining_s", "file", "stale")} == {
-        "state": "printing", "connection_state": "connected", "progress": 42, "remaining_s": 3120,
-        "file": "benchy.3mf", "stale": False}  # fmt: skip
+    summary = {"state": "printing", "connection_state": "connected", "progress": 42, "remaining_s": 3120,
+               "file": "benchy.3mf", "stale": False}  # fmt: skip
+    assert {k: seen["status"][k] for k in summary} == summary
     assert seen["material_context"]["slots"] == [
         {"unit": 0, "slot": 1, "material": "PLA", "color": "#DE4343FF", "remaining_pct": 64},
         {"unit": None, "slot": 254, "material": "PETG", "color": "#FFFFFFFF", "remaining_pct": None},
@@ -228,7 +228,7 @@ def test_status_grows_stale(org: Org) -> None:
     org.connected(made["id"])
     path = f"{P}/{made['id']}/status"
     assert org.api.get(path).json()["stale"] is False
-    org.sql("UPDATE app.printer_status SET last_seen_at = app.now() - interval '61 s' WHERE printer_id = %s", made["id"])
+    org.sql("UPDATE app.printer_status SET last_seen_at = app.now() - '61 s'::interval WHERE printer_id = %s", made["id"])
     assert org.api.get(path).json()["stale"] is True
 
 
@@ -295,8 +295,8 @@ def test_changes_are_audited_and_announced(org: Org) -> None:
     path = f"{P}/{made['id']}"
     org.api.patch(path, {"location": "x"}, headers={"X-Request-Id": "audit-me"}, expect=200)
     org.api.delete(path, expect=204)
-    rows = org.sql("SELECT action, request_id, key_id::text, a::text FROM app.audit_log a WHERE target_id = %s ORDER BY id",
-                   made["id"])  # fmt: skip
+    rows = org.sql("SELECT action, request_id, key_id::text, a::text FROM app.audit_log a WHERE target_id = %s"
+                   " ORDER BY id", made["id"])  # fmt: skip
     assert [r[0] for r in rows][0] == "printer.created"
     assert [r[0] for r in rows][-1] == "printer.deleted"
     assert ("printer.updated", "audit-me", org.key_id(org.key)) in [r[:3] for r in rows]
@@ -315,8 +315,8 @@ def test_a_refused_change_leaves_no_trace(org: Org) -> None:
 
 # --- hostile text
 
-HOSTILE = ["<script>alert(1)</script>", "'; DROP TABLE app.printers; --", "\\", '"', "%s%n", "${jndi:x}", "../../etc/passwd",
-           "a‮b", "é́", "😀" * 20, "null", "0", "{{7*7}}", "%00", "x" * 120]  # fmt: skip
+HOSTILE = ["<script>alert(1)</script>", "'; DROP TABLE app.printers; --", "\\", '"', "%s%n", "${jndi:x}",
+           "../../etc/passwd", "a‮b", "é́", "😀" * 20, "null", "0", "{{7*7}}", "%00", "x" * 120]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda t: ascii(t)[:30])

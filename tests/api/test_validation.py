@@ -228,8 +228,8 @@ def test_too_large(org: Org, tmp_path: Path, size: int, version: str) -> None:
     """By curl, which reads an answer that comes before the body is through."""
     (tmp_path / "body").write_text(json.dumps({**GOOD, "notes": "x" * size}))
     command = ["curl", "-s", version, "--cacert", org.stack.cacert, "-X", "POST", "--max-time", "20"]
-    command += ["-H", f"Authorization: Bearer {org.key}", "-H", "Content-Type: application/json", "-w", "\n%{http_code}"]
-    command += ["--data-binary", f"@{tmp_path}/body", f"{org.stack.url}/v1/printers"]
+    command += ["-H", f"Authorization: Bearer {org.key}", "-H", "Content-Type: application/json"]
+    command += ["-w", "\n%{http_code}", "--data-binary", f"@{tmp_path}/body", f"{org.stack.url}/v1/printers"]
     text, status = subprocess.run(command, capture_output=True, text=True, check=False).stdout.rsplit("\n", 1)
     assert status == "413"
     assert json.loads(text)["error"] == "payload_too_large"

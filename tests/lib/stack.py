@@ -96,7 +96,8 @@ class Stack:
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(5)
             s.connect(str(self.facts["redis"]))
-            s.sendall(f"*{len(words)}\r\n".encode() + b"".join(f"${len(w.encode())}\r\n{w}\r\n".encode() for w in words))
+            parts = [f"*{len(words)}\r\n", *(f"${len(w.encode())}\r\n{w}\r\n" for w in words)]
+            s.sendall("".join(parts).encode())
             return s.recv(65536).decode()
 
     def forgive_address(self) -> None:
