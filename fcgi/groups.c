@@ -11,25 +11,27 @@ static const struct page_order group_orders[] = {
     {STR_INIT("-created_at"), &SQL_groups_by_created_desc},
 };
 
+static void
+bind_filters(struct query *q, const void *query_in)
+{
+	const struct listPrinterGroups_query *in = query_in;
+
+	bind_contains(q, in->search);
+}
+
+static const struct list group_list = {
+    .orders = group_orders,
+    .n_orders = sizeof(group_orders) / sizeof(group_orders[0]),
+    .total = &SQL_groups_total,
+    .bind_filters = bind_filters,
+};
+
 const struct err *
 listPrinterGroups(struct req *r)
 {
 	const struct listPrinterGroups_query *in = r->query;
-	struct page_in wanted = PAGE_IN(in, LISTPRINTERGROUPS_Q);
-	struct page page;
-	const struct sql *sql = page_statement(
-	    group_orders, sizeof(group_orders) / sizeof(group_orders[0]), in->sort);
-	struct query *rows, *total = NULL;
-	const struct err *e = page_parse(r, &wanted, &page);
 
-	if (e)
-		return refuse(r, e);
-	rows = query(r, sql);
-	bind_contains(rows, in->search);
-	bind_page(rows, &page);
-	if (page.by_offset)
-		bind_contains(total = query(r, &SQL_groups_total), in->search);
-	return reply_page(r, rows, total, &page);
+	return reply_list(r, &group_list, &PAGE_IN(in, LISTPRINTERGROUPS_Q));
 }
 
 static void

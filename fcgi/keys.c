@@ -15,25 +15,27 @@ static const struct page_order key_orders[] = {
     {STR_INIT("-name"), &SQL_keys_by_name_desc},
 };
 
+static void
+bind_filters(struct query *q, const void *query_in)
+{
+	const struct listApiKeys_query *in = query_in;
+
+	bind_list(q, &in->status);
+}
+
+static const struct list key_list = {
+    .orders = key_orders,
+    .n_orders = sizeof(key_orders) / sizeof(key_orders[0]),
+    .total = &SQL_keys_total,
+    .bind_filters = bind_filters,
+};
+
 const struct err *
 listApiKeys(struct req *r)
 {
 	const struct listApiKeys_query *in = r->query;
-	struct page_in wanted = PAGE_IN(in, LISTAPIKEYS_Q);
-	struct page page;
-	const struct sql *sql = page_statement(
-	    key_orders, sizeof(key_orders) / sizeof(key_orders[0]), in->sort);
-	struct query *rows, *total = NULL;
-	const struct err *e = page_parse(r, &wanted, &page);
 
-	if (e)
-		return refuse(r, e);
-	rows = query(r, sql);
-	bind_list(rows, &in->status);
-	bind_page(rows, &page);
-	if (page.by_offset)
-		bind_list(total = query(r, &SQL_keys_total), &in->status);
-	return reply_page(r, rows, total, &page);
+	return reply_list(r, &key_list, &PAGE_IN(in, LISTAPIKEYS_Q));
 }
 
 static struct query *

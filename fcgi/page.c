@@ -1,9 +1,19 @@
 #include "page.h"
 
+#include "db/rows_json.h"
 #include "http/cursor.h"
+#include "reply.h"
 #include "state.h"
 
 enum { OFFSET_MOST = 10000 };
+
+struct page {
+	int64_t limit, offset;
+	bool by_offset;
+	struct str scope; /* operation, order and filters: a cursor is good for this only */
+	struct str after_key;
+	struct uuid after_id; /* zero on the first page */
+};
 
 /* Everything in the query string but the position: a cursor must not be used with other filters. */
 static struct str
@@ -42,7 +52,7 @@ page_after_cursor(struct req *r, struct str text, struct page *out)
 	return NULL;
 }
 
-const struct err *
+static const struct err *
 page_parse(struct req *r, const struct page_in *in, struct page *out)
 {
 	*out = (struct page){
@@ -67,17 +77,17 @@ page_parse(struct req *r, const struct page_in *in, struct page *out)
 	return in->cursor.p ? page_after_cursor(r, in->cursor, out) : NULL;
 }
 
-const struct sql *
-page_statement(const struct page_order *orders, size_t n, struct str sort)
+static const struct sql *
+page_statement(const struct list *list, struct str sort)
 {
-	for (size_t i = 0; i < n; i++)
-		if (str_eq(orders[i].sort, sort))
-			return orders[i].sql;
+	for (size_t i = 0; i < list->n_orders; i++)
+		if (str_eq(list->orders[i].sort, sort))
+			return list->orders[i].sql;
 	must(!"the contract allows an order that has no statement");
 	return NULL;
 }
 
-void
+static void
 bind_page(struct query *q, const struct page *page)
 {
 	if (uuid_is_zero(page->after_id)) {
@@ -91,10 +101,58 @@ bind_page(struct query *q, const struct page *page)
 	bind_i64(q, page->offset);
 }
 
-struct str
-page_cursor(struct req *r, const struct page *page, struct str key, struct uuid id)
+static struct str
+page_cursor(struct req *r, const struct page *page, const struct query *q, int last)
 {
-	struct cursor c = {.scope = page->scope, .key = key, .id = id};
+	struct cursor c = {
+	    .scope = page->scope,
+	    .key = rows_get(q, last, "_key"),
+	    .id = rows_uuid(q, last, "id"),
+	};
 
 	return cursor_encode(r->arena, r->w->cursor_key, &c);
+}
+
+/* One row more than the limit was asked for: it says that there is more. */
+static void
+write_page(struct req *r, const struct query *q, const struct query *total, const struct page *page)
+{
+	bool more = rows_count(q) > page->limit;
+	int n = more ? (int)page->limit : rows_count(q);
+	struct buf *b = reply_json(r, 200);
+
+	buf_str(b, STR("{\"data\":"));
+	rows_json_array(b, q, n);
+	buf_fmt(b, ",\"has_more\":%s,\"next_cursor\":", more ? "true" : "false");
+	if (more && !page->by_offset)
+		buf_json_str(b, page_cursor(r, page, q, n - 1));
+	else
+		buf_str(b, STR("null"));
+	if (total) {
+		struct str count = rows_get(total, 0, "total");
+
+		buf_fmt(b, ",\"total\":%.*s", STR_ARG(count));
+		reply_header(r, "X-Total-Count", count);
+	}
+	buf_char(b, '}');
+}
+
+const struct err *
+reply_list(struct req *r, const struct list *list, const struct page_in *in)
+{
+	struct query *rows, *total = NULL;
+	struct page page;
+	const struct err *e = page_parse(r, in, &page);
+
+	if (e)
+		return refuse(r, e);
+	rows = query(r, page_statement(list, in->sort));
+	list->bind_filters(rows, r->query);
+	bind_page(rows, &page);
+	if (page.by_offset)
+		list->bind_filters(total = query(r, list->total), r->query);
+	e = query_run(r);
+	if (!e)
+		write_page(r, rows, total, &page);
+	return e;
 }

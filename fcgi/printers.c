@@ -17,8 +17,10 @@ static const struct page_order printer_orders[] = {
 };
 
 static void
-bind_filters(struct query *q, const struct listPrinters_query *in)
+bind_filters(struct query *q, const void *query_in)
 {
+	const struct listPrinters_query *in = query_in;
+
 	bind_contains(q, in->search);
 	bind_list(q, &in->status);
 	bind_list(q, &in->tag);
@@ -26,25 +28,19 @@ bind_filters(struct query *q, const struct listPrinters_query *in)
 	bind_str(q, in->model);
 }
 
+static const struct list printer_list = {
+    .orders = printer_orders,
+    .n_orders = sizeof(printer_orders) / sizeof(printer_orders[0]),
+    .total = &SQL_printers_total,
+    .bind_filters = bind_filters,
+};
+
 const struct err *
 listPrinters(struct req *r)
 {
 	const struct listPrinters_query *in = r->query;
-	struct page_in wanted = PAGE_IN(in, LISTPRINTERS_Q);
-	struct page page;
-	const struct sql *sql = page_statement(
-	    printer_orders, sizeof(printer_orders) / sizeof(printer_orders[0]), in->sort);
-	struct query *rows, *total = NULL;
-	const struct err *e = page_parse(r, &wanted, &page);
 
-	if (e)
-		return refuse(r, e);
-	rows = query(r, sql);
-	bind_filters(rows, in);
-	bind_page(rows, &page);
-	if (page.by_offset)
-		bind_filters(total = query(r, &SQL_printers_total), in);
-	return reply_page(r, rows, total, &page);
+	return reply_list(r, &printer_list, &PAGE_IN(in, LISTPRINTERS_Q));
 }
 
 /* Seals the secret for the gateway; nothing else can open it. The body loses its `secret` member,

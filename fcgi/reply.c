@@ -5,7 +5,6 @@
 #include "db/rows_json.h"
 #include "http/accept_type.h"
 #include "http/version.h"
-#include "page.h"
 #include "state.h"
 
 enum { REPLY_MOST = 32 << 20 };
@@ -135,40 +134,6 @@ reply_gone(struct req *r, struct query *q)
 	if (rows_count(q) == 0)
 		return &err_resource_not_found;
 	reply_empty(r, 204);
-	return NULL;
-}
-
-const struct err *
-reply_page(struct req *r, struct query *q, struct query *total, const struct page *page)
-{
-	const struct err *e = run_once(r);
-	struct buf *b;
-	bool more;
-	int n;
-
-	if (e)
-		return e;
-	n = rows_count(q);
-	more = n > page->limit;
-	n = more ? (int)page->limit : n;
-	b = reply_json(r, 200);
-	buf_str(b, STR("{\"data\":"));
-	rows_json_array(b, q, n);
-	buf_str(b,
-	    more ? STR(",\"has_more\":true,\"next_cursor\":")
-		 : STR(",\"has_more\":false,\"next_cursor\":"));
-	if (more && !page->by_offset)
-		buf_json_str(
-		    b, page_cursor(r, page, rows_get(q, n - 1, "_key"), rows_uuid(q, n - 1, "id")));
-	else
-		buf_str(b, STR("null"));
-	if (total && page->by_offset) {
-		struct str count = rows_get(total, 0, "total");
-
-		buf_fmt(b, ",\"total\":%.*s", STR_ARG(count));
-		reply_header(r, "X-Total-Count", count);
-	}
-	buf_char(b, '}');
 	return NULL;
 }
 

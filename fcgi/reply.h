@@ -6,8 +6,6 @@
 #include "query.h"
 #include "req.h"
 
-struct page;
-
 /* Adds a header. name: a literal or arena; value: kept (arena or literal). */
 void reply_header(struct req *r, const char *name, struct str value);
 
@@ -17,10 +15,6 @@ void reply_header(struct req *r, const char *name, struct str value);
 const struct err *reply_one(struct req *r, struct query *q, int status);
 /* Runs the transaction; 204, or err_resource_not_found when q gave no row. */
 const struct err *reply_gone(struct req *r, struct query *q);
-/* Runs the transaction and replies with a page of q's rows; see page.h. total: a statement with one
- * column "total", or NULL. */
-const struct err *reply_page(
-    struct req *r, struct query *q, struct query *total, const struct page *page);
 /* If-None-Match: weak comparison with each tag of the list, or "*" (RFC 9110 section 13.1.2). */
 bool etag_in_list(struct str list, struct str etag);
 /* Bytes as they are, as application/json. */
