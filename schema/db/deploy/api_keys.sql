@@ -18,7 +18,7 @@ CREATE TABLE app.api_keys (
 	capabilities text[] NOT NULL DEFAULT '{}' CHECK (capabilities <@ '{operations.read,queue.manage,printer.manage,spool.manage,integrations.manage,org.manage_users}'),
 	printer_ids uuid[],
 	cidrs cidr[],
-	rate_limits jsonb CHECK (jsonb_typeof(rate_limits) = 'object'),
+	rate_limits jsonb CHECK (app.are_limits(rate_limits)),
 	expires_at timestamptz,
 	revoked_at timestamptz,
 	rotated_from uuid,
@@ -118,10 +118,10 @@ CREATE FUNCTION sec.cidrs_within(inner_nets cidr[], outer_nets cidr[]) RETURNS b
 CREATE FUNCTION sec.effective_limits(key_limits jsonb, org_limits jsonb) RETURNS int[]
 	LANGUAGE sql IMMUTABLE
 	RETURN ARRAY[
-		coalesce((key_limits ->> 'read')::int, (org_limits ->> 'read')::int, 100),
-		coalesce((key_limits ->> 'write')::int, (org_limits ->> 'write')::int, 30),
-		coalesce((key_limits ->> 'control')::int, (org_limits ->> 'control')::int, 10),
-		coalesce((key_limits ->> 'burst')::int, (org_limits ->> 'burst')::int, 20)];
+		coalesce((key_limits ->> 'read')::numeric::int, (org_limits ->> 'read')::numeric::int, 100),
+		coalesce((key_limits ->> 'write')::numeric::int, (org_limits ->> 'write')::numeric::int, 30),
+		coalesce((key_limits ->> 'control')::numeric::int, (org_limits ->> 'control')::numeric::int, 10),
+		coalesce((key_limits ->> 'burst')::numeric::int, (org_limits ->> 'burst')::numeric::int, 20)];
 
 -- True when `me` has every capability and printer of `k`.
 CREATE FUNCTION sec.key_covers(me app.api_keys, k app.api_keys) RETURNS boolean

@@ -36,6 +36,12 @@ CREATE FUNCTION app.uuid7() RETURNS uuid
 		PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
 		FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid;
 
+-- What may be stored as rate limits: whole numbers from 1 to a million, or null.
+CREATE FUNCTION app.are_limits(limits jsonb) RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN jsonb_typeof(limits) = 'object' AND NOT jsonb_path_exists(limits,
+		'strict $.* ? (@.type() != "null" && (@.type() != "number" || @ < 1 || @ > 1000000 || @ != @.floor()))');
+
 -- Raises from inside a SELECT: … WHERE version = $2 OR app.raise('SLP11', 'version mismatch').
 CREATE FUNCTION app.raise(sqlstate text, message text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE
@@ -68,8 +74,8 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION app.now(), app.org(), app.principal(), app.key(), app.uuid7(), app.raise(text, text),
-	app.bump_version(), app.append_only()
+GRANT EXECUTE ON FUNCTION app.now(), app.org(), app.principal(), app.key(), app.uuid7(), app.are_limits(jsonb),
+	app.raise(text, text), app.bump_version(), app.append_only()
 	TO soloprint_api, soloprint_auth, soloprint_gateway, soloprint_courier;
 
 COMMIT;

@@ -10,7 +10,7 @@ CREATE TABLE app.organizations (
 	name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
 	slug text NOT NULL CHECK (slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
 	state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
-	rate_limits jsonb CHECK (jsonb_typeof(rate_limits) = 'object'),
+	rate_limits jsonb CHECK (app.are_limits(rate_limits)),
 	created_at timestamptz NOT NULL DEFAULT app.now(),
 	updated_at timestamptz NOT NULL DEFAULT app.now(),
 	version int NOT NULL DEFAULT 1,

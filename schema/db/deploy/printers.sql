@@ -1,5 +1,5 @@
 -- Deploy soloprint:printers to pg
--- requires: organizations
+-- requires: requests
 -- Printers, their groups and their live status.
 
 BEGIN;

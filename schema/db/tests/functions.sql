@@ -18,6 +18,10 @@ SELECT ok(bool_and(u::text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-
 SELECT is((SELECT count(DISTINCT app.uuid7())::int FROM generate_series(1, 1000)), 1000, 'all different');
 SELECT ok(abs(('x' || translate(left(app.uuid7()::text, 13), '-', ''))::bit(48)::bigint - extract(epoch FROM clock_timestamp()) * 1000) < 1000, 'beginning with the time');
 
+SELECT is(app.are_limits(l::jsonb), want, l || ' as limits') FROM (VALUES ('{}', true), ('{"read": 1, "burst": 1000000}', true), ('{"read": null}', true),
+	('{"read": 5.0}', true), ('{"read": 0}', false), ('{"read": 1.5}', false), ('{"read": "5"}', false), ('{"read": 1e9}', false), ('{"read": [5]}', false),
+	('{"read": {}}', false), ('[]', false), ('5', false), ('{"read": true}', false)) AS x (l, want);
+SELECT is(sec.effective_limits('{"read": 5.0, "burst": null}', '{"write": 7, "burst": 9}'), '{5,7,10,9}', 'limits: the key''s, the organisation''s, the defaults');
 SELECT throws_ok($$ SELECT app.raise('SLP10', 'gone') $$, 'SLP10', 'gone', 'raise');
 SELECT lives_ok($$ SELECT 1 WHERE true OR app.raise('SLP10', 'gone') $$, 'only when it is reached');
 
