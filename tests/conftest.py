@@ -31,13 +31,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[RUN] = tempfile.mkdtemp(prefix="slp-run-")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput") or RUN not in os.environ:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Takes the stack down. What a sanitizer had to say fails the run, also when it came at the very end."""
+    if hasattr(session.config, "workerinput") or RUN not in os.environ:
         return
-    note = Path(os.environ.pop(RUN)) / "stack.json"
-    if note.exists():
-        known = json.loads(note.read_text())
-        remove(Stack(Path(known["folder"]), known["port"]))
+    note = Path(os.environ[RUN]) / "stack.json"
+    if not note.exists():
+        return
+    known = json.loads(note.read_text())
+    stack = Stack(Path(known["folder"]), known["port"])
+    stack.down()
+    for log in sorted((stack.var / "log").rglob("*")):
+        if log.is_file() and "Sanitizer" in (text := log.read_text(errors="replace")):
+            print(f"\n{log}:\n{text[max(0, text.index('Sanitizer') - 200):][:4000]}")
+            session.exitstatus = 1
+    remove(stack)
 
 
 @pytest.fixture(scope="session")
