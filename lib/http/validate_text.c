@@ -56,7 +56,7 @@ validate_path(
 /* --- query strings
  * -------------------------------------------------------------------------------------------- */
 
-static const struct pointer query_root = {NULL, {"query", 5}, 0};
+static const struct pointer query_root = {NULL, STR_INIT("query"), 0};
 
 struct query_walk {
 	struct check w;
@@ -156,7 +156,9 @@ validate_query(
 
 	if (s)
 		memset(out, 0, s->size);
-	if (query.n && !has_nul(&q, query))
+	if (query.n && has_nul(&q, query))
+		return &err_invalid_parameter;
+	if (query.n)
 		dissect(&q, query);
 	if (s) {
 		finish_lists(&q);

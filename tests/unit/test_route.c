@@ -4,14 +4,18 @@
 #include "tap.h"
 
 static const struct route table[] = {
-    {.operation = "list", .method = "GET", .path = STR("/v1/things")},
-    {.operation = "create", .method = "POST", .path = STR("/v1/things")},
-    {.operation = "read", .method = "GET", .path = STR("/v1/things/{thing_id}")},
-    {.operation = "change", .method = "PATCH", .path = STR("/v1/things/{thing_id}")},
-    {.operation = "remove", .method = "DELETE", .path = STR("/v1/things/{thing_id}")},
-    {.operation = "part", .method = "GET", .path = STR("/v1/things/{thing_id}/parts/{part_id}")},
-    {.operation = "put", .method = "PUT", .path = STR("/v1/things/{thing_id}/parts/{part_id}")},
-    {.operation = "act", .method = "POST", .path = STR("/v1/things/{thing_id}/act")},
+    {.operation = "list", .method = "GET", .path = STR_INIT("/v1/things")},
+    {.operation = "create", .method = "POST", .path = STR_INIT("/v1/things")},
+    {.operation = "read", .method = "GET", .path = STR_INIT("/v1/things/{thing_id}")},
+    {.operation = "change", .method = "PATCH", .path = STR_INIT("/v1/things/{thing_id}")},
+    {.operation = "remove", .method = "DELETE", .path = STR_INIT("/v1/things/{thing_id}")},
+    {.operation = "part",
+	.method = "GET",
+	.path = STR_INIT("/v1/things/{thing_id}/parts/{part_id}")},
+    {.operation = "put",
+	.method = "PUT",
+	.path = STR_INIT("/v1/things/{thing_id}/parts/{part_id}")},
+    {.operation = "act", .method = "POST", .path = STR_INIT("/v1/things/{thing_id}/act")},
 };
 enum { N = sizeof(table) / sizeof(table[0]) };
 
