@@ -136,6 +136,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	$(CC) $(CFLAGS) -Itests/unit -MMD -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW))) -lm
 
+$(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
+
 # Programs that the fault tests drive.
 STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))
 $(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)

@@ -194,6 +194,14 @@ nudge(void *d)
 	request(d, "pushing", "\"command\":\"start\"");
 }
 
+static uint32_t
+map(struct bambu *b, uint32_t parts)
+{
+	struct bambu_when now = {clock_mono_ms(), clock_unix_ms(), b->no_chamber};
+
+	return bambu_map(&b->state, parts, &now, session_record(b->s));
+}
+
 /* --- what the printer says --------------------------------------------------------------------- */
 
 static void
@@ -207,7 +215,7 @@ apply(struct bambu *b, uint32_t parts)
 		return;
 	if (session_is_offline(b->s))
 		parts |= BAMBU_STATE;
-	changed = bambu_map(&b->state, parts, b->no_chamber, session_record(b->s));
+	changed = map(b, parts);
 	if (parts == BAMBU_ALL)
 		changed = BAMBU_COLUMNS;
 	limits = bambu_developer_mode_off(&b->state) ? REASON_DEVELOPER_MODE_OFF : REASON_NONE;
@@ -348,7 +356,7 @@ on_tick(void *ctx)
 	if (!b->state.full && b->asked_ms && loop_now(loop) - b->asked_ms > ASK_AGAIN_MS)
 		ask(b);
 	if (bambu_decide_at(&b->state) && bambu_decide_at(&b->state) <= clock_mono_ms())
-		session_changed(b->s, bambu_map(&b->state, BAMBU_STATE, b->no_chamber, session_record(b->s)));
+		session_changed(b->s, map(b, BAMBU_STATE));
 }
 
 static struct mosquitto *

@@ -3,10 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "gateway/bambu_state.h"
-#include "gateway/reading.h"
 
 enum {
 	DECIDE_MS = 10000, /* a cancel's code follows the state FAILED by some 4 s */
@@ -126,21 +123,21 @@ cancelled(const struct bambu_state *b)
 }
 
 static void
-enter(struct bambu_state *b, enum printer_state to)
+enter(struct bambu_state *b, enum printer_state to, const struct bambu_when *now)
 {
 	bool was_busy = b->seen_state && printer_state_busy(b->last);
 
 	b->deciding = false;
 	if (printer_state_busy(to)) {
 		if (b->seen_state && !was_busy)
-			b->started_ms = clock_unix_ms();
+			b->started_ms = now->unix_ms;
 		b->outcome = OUTCOME_NONE;
 	} else if (to == PRINTER_FINISHED) {
 		b->outcome = OUTCOME_COMPLETED;
 	} else if (to == PRINTER_FAILED) {
 		b->outcome = b->seen_state ? OUTCOME_NONE : OUTCOME_FAILED;
 		b->deciding = b->seen_state;
-		b->decide_at_ms = clock_mono_ms() + DECIDE_MS;
+		b->decide_at_ms = now->mono_ms + DECIDE_MS;
 	} else {
 		b->outcome = OUTCOME_NONE;
 		b->started_ms = 0;
@@ -151,19 +148,19 @@ enter(struct bambu_state *b, enum printer_state to)
 
 /* Follows the printer's state and decides about the job's outcome. */
 static void
-follow(struct bambu_state *b)
+follow(struct bambu_state *b, const struct bambu_when *now)
 {
 	enum printer_state to = own_state(b);
 
 	if (b->gcode_state[0] == '\0')
 		return;
 	if (!b->seen_state || to != b->last)
-		enter(b, to);
+		enter(b, to, now);
 	if (to != PRINTER_FAILED)
 		return;
 	if (cancelled(b))
 		b->outcome = OUTCOME_CANCELLED;
-	else if (b->deciding && clock_mono_ms() >= b->decide_at_ms)
+	else if (b->deciding && now->mono_ms >= b->decide_at_ms)
 		b->outcome = OUTCOME_FAILED;
 	if (b->outcome != OUTCOME_NONE)
 		b->deciding = false;
@@ -187,11 +184,11 @@ bambu_developer_mode_off(const struct bambu_state *b)
 }
 
 static uint32_t
-map_state(struct bambu_state *b, struct record *r)
+map_state(struct bambu_state *b, const struct bambu_when *now, struct record *r)
 {
 	enum printer_state s;
 
-	follow(b);
+	follow(b, now);
 	if (!b->seen_state)
 		return 0;
 	s = b->last;
@@ -578,16 +575,16 @@ map_errors(const struct bambu_state *b, struct record *r)
 }
 
 uint32_t
-bambu_map(struct bambu_state *b, uint32_t parts, bool no_chamber, struct record *r)
+bambu_map(struct bambu_state *b, uint32_t parts, const struct bambu_when *now, struct record *r)
 {
 	uint32_t changed = 0;
 
 	if (parts & BAMBU_STATE)
-		changed |= map_state(b, r);
+		changed |= map_state(b, now, r);
 	if (parts & (BAMBU_STATE | BAMBU_JOB))
 		changed |= map_job(b, r);
 	if (parts & BAMBU_TEMPS)
-		changed |= map_temperatures(b, no_chamber, r);
+		changed |= map_temperatures(b, now->no_chamber, r);
 	if (parts & BAMBU_FANS)
 		changed |= map_fans(b, r);
 	if (parts & BAMBU_SPEED)

@@ -70,7 +70,10 @@ take_print(struct bambu_state *b, struct json_object *print, uint32_t *parts)
 	if (strcmp(command, "push_status") != 0)
 		return take_answer(b, print, parts);
 	/* 0: all there is, 1: changes. X1 sends no such member, and everything each time. */
-	full = !reading_i64(reading_member(print, "msg"), &msg) ? reading_member(print, "gcode_state") != NULL : msg == 0;
+	if (!reading_i64(reading_member(print, "msg"), &msg))
+		full = reading_member(print, "gcode_state") != NULL && reading_member(print, "hms") != NULL;
+	else
+		full = msg == 0;
 	*parts = bambu_merge(b, print, full);
 	return true;
 }

@@ -99,9 +99,14 @@ uint32_t bambu_merge(struct bambu_state *b, struct json_object *print, bool full
 /* Takes the `info` object of a get_version answer. */
 uint32_t bambu_merge_version(struct bambu_state *b, struct json_object *info);
 
-/* Brings the record up to date with the parts given; returns the record's sections that changed.
- * no_chamber: the model has no chamber sensor. */
-uint32_t bambu_map(struct bambu_state *b, uint32_t parts, bool no_chamber, struct record *r);
+/* What mapping needs to know besides. */
+struct bambu_when {
+	int64_t mono_ms, unix_ms; /* now */
+	bool no_chamber;          /* the model has no chamber sensor */
+};
+
+/* Brings the record up to date with the parts given; returns the record's sections that changed. */
+uint32_t bambu_map(struct bambu_state *b, uint32_t parts, const struct bambu_when *now, struct record *r);
 /* When the outcome of a failed job must be decided (monotonic milliseconds), 0: nothing to decide. */
 int64_t bambu_decide_at(const struct bambu_state *b);
 /* The printer wants signed commands: it is not in Developer Mode. */

@@ -1,0 +1,65 @@
+/* Any bytes on a printer's report topic: parsed, merged, mapped and rendered, as the gateway does. The state lives on
+ * from input to input within a run of 64, as it does between reports. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "gateway/bambu_report.h"
+
+static struct json_tokener *tokener;
+static struct bambu_state state;
+static struct record record;
+static int runs;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+begin(void)
+{
+	if (!tokener)
+		tokener = bambu_tokener_new();
+	if (runs++ % 64 != 0)
+		return;
+	bambu_state_fini(&state);
+	record_fini(&record);
+	bambu_state_init(&state);
+	record_init(&record);
+}
+
+static void
+render(uint32_t changed)
+{
+	struct json_tokener *check = json_tokener_new();
+	struct json_object *v;
+	struct buf b;
+
+	buf_init(&b, 1 << 18);
+	for (uint32_t bit = REC_JOB; bit <= REC_EXTRA; bit <<= 1) {
+		if (!(changed & bit))
+			continue;
+		buf_clear(&b);
+		record_json(&b, &record, bit);
+		must(!b.overflow && str_utf8(buf_view(&b)));
+		json_tokener_reset(check);
+		v = json_tokener_parse_ex(check, b.p, (int)b.n);
+		must(json_tokener_get_error(check) == json_tokener_success ||
+		    str_eq(buf_view(&b), STR("null")));
+		json_object_put(v);
+	}
+	buf_fini(&b);
+	json_tokener_free(check);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct bambu_when now = {.mono_ms = runs * 1000, .unix_ms = 1700000000000 + runs, .no_chamber = size % 2};
+	struct json_object *message;
+	uint32_t parts = 0;
+
+	begin();
+	message = bambu_parse(tokener, (struct str){(const char *)data, size});
+	if (message && bambu_take(&state, message, &parts))
+		render(bambu_map(&state, parts, &now, &record));
+	json_object_put(message);
+	return 0;
+}
