@@ -89,8 +89,16 @@ def fleet(at: Layout, settings: Settings) -> Service:
 
 def nginx(at: Layout) -> Service:
     command = ["nginx", "-e", "stderr", "-p", str(at.nginx), "-c", str(at.nginx / "conf" / "nginx.conf")]
+    # Workers outlive a killed master and keep its port; they are told by the session the master led.
+    orphans = (
+        f"old=$(cat '{at.run}/nginx.pid' 2>/dev/null) || old=none\n"
+        "for stat in /proc/[0-9]*/stat; do\n"
+        '\tread -r line 2>/dev/null <"$stat" || continue\n'
+        '\tcase "$line" in *" (nginx) "?" "[0-9]*" $old $old "*) kill -QUIT "${line%% *}" ;; esac\n'
+        "done\n"
+    )
     # As root its master reads the key and its workers are the user "soloprint".
-    return Service("nginx", [*command, "-g", "daemon off;"], stop_signal="QUIT", stop_ms=8000)
+    return Service("nginx", [*command, "-g", "daemon off;"], before=orphans, stop_signal="QUIT", stop_ms=8000)
 
 
 def gateways(settings: Settings) -> list[str]:
