@@ -18,9 +18,9 @@ enum {
 	KEEPALIVE_S = 30,
 	TICK_MS = 5000,
 	PACKETS_PER_TURN = 32,
-	REPORT_MOST = 128 * 1024,        /* bytes; the largest seen is 14 kB */
-	UNREAD_MOST = 16 * 1024 * 1024,  /* bytes received without a message being complete */
-	ASK_AGAIN_MS = 15000,            /* only changes came, the full report is missing */
+	REPORT_MOST = 128 * 1024,       /* bytes; the largest seen is 14 kB */
+	UNREAD_MOST = 16 * 1024 * 1024, /* bytes received without a message being complete */
+	ASK_AGAIN_MS = 15000,           /* only changes came, the full report is missing */
 };
 
 struct bambu_env {
@@ -35,9 +35,9 @@ struct bambu {
 	struct watch watch;
 	struct timer tick;
 	struct bambu_state state;
-	uint64_t counted;         /* bytes received until the last message */
+	uint64_t counted; /* bytes received until the last message */
 	int64_t asked_ms, connected_ms;
-	unsigned generation;      /* of the client id; goes up to shake off a half-dead session */
+	unsigned generation; /* of the client id; goes up to shake off a half-dead session */
 	unsigned sequence;
 	bool no_chamber;
 	enum conn_reason failure; /* noted in a callback, handled after it */
@@ -92,7 +92,8 @@ create(void *env, struct session *s)
 }
 
 static void
-recall(void *d, enum printer_state state, enum job_outcome outcome, int64_t started_ms, int32_t progress)
+recall(void *d, enum printer_state state, enum job_outcome outcome, int64_t started_ms,
+    int32_t progress)
 {
 	struct bambu *b = d;
 
@@ -174,7 +175,8 @@ request(struct bambu *b, const char *section, const char *members)
 
 	if (!b->m)
 		return;
-	n = snprintf(text, sizeof(text), "{\"%s\":{\"sequence_id\":\"%u\",%s}}", section, ++b->sequence, members);
+	n = snprintf(text, sizeof(text), "{\"%s\":{\"sequence_id\":\"%u\",%s}}", section,
+	    ++b->sequence, members);
 	must(n > 0 && n < (int)sizeof(text));
 	mosquitto_publish(b->m, NULL, b->request, n, text, 0, false);
 }
@@ -202,7 +204,8 @@ map(struct bambu *b, uint32_t parts)
 	return bambu_map(&b->state, parts, &now, session_record(b->s));
 }
 
-/* --- what the printer says --------------------------------------------------------------------- */
+/* --- what the printer says ---------------------------------------------------------------------
+ */
 
 static void
 apply(struct bambu *b, uint32_t parts)
@@ -221,7 +224,8 @@ apply(struct bambu *b, uint32_t parts)
 	limits = bambu_developer_mode_off(&b->state) ? REASON_DEVELOPER_MODE_OFF : REASON_NONE;
 	session_report(b->s, changed, limits);
 	if (bambu_decide_at(&b->state))
-		timer_set(session_gateway(b->s)->loop, &b->tick, bambu_decide_at(&b->state) - clock_mono_ms());
+		timer_set(session_gateway(b->s)->loop, &b->tick,
+		    bambu_decide_at(&b->state) - clock_mono_ms());
 }
 
 static void
@@ -294,13 +298,15 @@ after_call(struct bambu *b, int rc)
 	return false;
 }
 
-/* Reads what is there; what TLS has decrypted already makes no socket readable, so it is asked for too. */
+/* Reads what is there; what TLS has decrypted already makes no socket readable, so it is asked for
+ * too. */
 static int
 read_packets(struct bambu *b)
 {
 	int rc = MOSQ_ERR_SUCCESS;
 
-	for (int i = 0; i < PACKETS_PER_TURN && rc == MOSQ_ERR_SUCCESS && b->failure == REASON_NONE; i++) {
+	for (int i = 0; i < PACKETS_PER_TURN && rc == MOSQ_ERR_SUCCESS && b->failure == REASON_NONE;
+	     i++) {
 		SSL *ssl;
 
 		rc = mosquitto_loop_read(b->m, 1);
@@ -308,13 +314,15 @@ read_packets(struct bambu *b)
 		if (rc != MOSQ_ERR_SUCCESS || !ssl)
 			break;
 		if (BIO_number_read(SSL_get_rbio(ssl)) - b->counted > UNREAD_MOST) {
-			log_warn("a printer sends endless messages", LOG_Z("serial", session_serial(b->s)));
+			log_warn("a printer sends endless messages",
+			    LOG_Z("serial", session_serial(b->s)));
 			return MOSQ_ERR_PROTOCOL;
 		}
 		if (SSL_pending(ssl) == 0)
 			return rc;
 	}
-	if (rc == MOSQ_ERR_SUCCESS && b->failure == REASON_NONE) /* more is decrypted: go on after the others */
+	if (rc == MOSQ_ERR_SUCCESS &&
+	    b->failure == REASON_NONE) /* more is decrypted: go on after the others */
 		timer_set(session_gateway(b->s)->loop, &b->tick, 0);
 	return rc;
 }
@@ -331,8 +339,10 @@ on_socket(void *ctx, uint32_t events)
 		rc = read_packets(b);
 	if (rc == MOSQ_ERR_SUCCESS && (events & EPOLLOUT) && b->failure == REASON_NONE)
 		rc = mosquitto_loop_write(b->m, 1);
-	/* During the handshake the library takes a closed socket for one that has nothing to say yet. */
-	if (rc == MOSQ_ERR_SUCCESS && closing && (!handshake_done(b) || (events & (EPOLLERR | EPOLLHUP))))
+	/* During the handshake the library takes a closed socket for one that has nothing to say
+	 * yet. */
+	if (rc == MOSQ_ERR_SUCCESS && closing &&
+	    (!handshake_done(b) || (events & (EPOLLERR | EPOLLHUP))))
 		rc = MOSQ_ERR_CONN_LOST;
 	after_call(b, rc);
 }
@@ -373,14 +383,16 @@ client_new(struct bambu *b)
 	must(mosquitto_void_option(m, MOSQ_OPT_SSL_CTX, b->env->tls.ctx) == MOSQ_ERR_SUCCESS);
 	must(mosquitto_int_option(m, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0) == MOSQ_ERR_SUCCESS);
 	mosquitto_int_option(m, MOSQ_OPT_TCP_NODELAY, 1);
-	mosquitto_tls_insecure_set(m, true); /* our callback does it: there is no host name in the certificate */
+	mosquitto_tls_insecure_set(
+	    m, true); /* our callback does it: there is no host name in the certificate */
 	mosquitto_max_inflight_messages_set(m, 0);
 	mosquitto_connect_callback_set(m, on_connect);
 	mosquitto_message_callback_set(m, on_message);
 	return m;
 }
 
-/* The library's connect is non-blocking down to TCP for an address; part of the handshake may run inside. */
+/* The library's connect is non-blocking down to TCP for an address; part of the handshake may run
+ * inside. */
 static void
 connect_to(void *d, const char *address, int port)
 {

@@ -44,7 +44,8 @@ bambu_state_forget(struct bambu_state *b)
 	b->last_percent = keep.last_percent;
 	b->stage = b->percent = b->remaining_min = REC_NONE;
 	b->layer = b->layer_3d = b->total_layers = b->total_layers_3d = REC_NONE;
-	b->nozzle_dc = b->nozzle_target_dc = b->bed_dc = b->bed_target_dc = b->chamber_dc = REC_NONE;
+	b->nozzle_dc = b->nozzle_target_dc = b->bed_dc = b->bed_target_dc = b->chamber_dc =
+	    REC_NONE;
 	b->bed_packed = b->bed_info_packed = b->ctc_packed = REC_NONE;
 	b->fan_part = b->fan_aux = b->fan_chamber = b->fan_heatbreak = REC_NONE;
 	b->speed_level = b->speed_percent = b->storage = REC_NONE;
@@ -65,7 +66,8 @@ static bool
 fatal_message(const struct bambu_state *b)
 {
 	for (int32_t i = 0; i < b->n_hms; i++)
-		if (b->hms[i].code >> 16 == SEVERITY_FATAL && memcmp(&b->hms[i], &hms_unsigned, sizeof(hms_unsigned)) != 0)
+		if (b->hms[i].code >> 16 == SEVERITY_FATAL &&
+		    memcmp(&b->hms[i], &hms_unsigned, sizeof(hms_unsigned)) != 0)
 			return true;
 	return false;
 }
@@ -207,15 +209,16 @@ stage_name(int32_t stage)
 {
 	static const char *const names[] = {NULL, "auto_bed_leveling", "heatbed_preheating",
 	    "sweeping_xy_mech_mode", "changing_filament", "m400_pause", "paused_filament_runout",
-	    "heating_hotend", "calibrating_extrusion", "scanning_bed_surface", "inspecting_first_layer",
-	    "identifying_build_plate_type", "calibrating_micro_lidar", "homing_toolhead",
-	    "cleaning_nozzle_tip", "checking_extruder_temperature", "paused_user",
-	    "paused_front_cover_falling", "calibrating_lidar", "calibrating_extrusion_flow",
-	    "paused_nozzle_temperature_malfunction", "paused_heat_bed_temperature_malfunction",
-	    "filament_unloading", "paused_skipped_step", "filament_loading",
-	    "calibrating_motor_noise", "paused_ams_lost", "paused_low_fan_speed_heat_break",
-	    "paused_chamber_temperature_control_error", "cooling_chamber", "paused_user_gcode",
-	    "motor_noise_showoff", "paused_nozzle_filament_covered_detected", "paused_cutter_error",
+	    "heating_hotend", "calibrating_extrusion", "scanning_bed_surface",
+	    "inspecting_first_layer", "identifying_build_plate_type", "calibrating_micro_lidar",
+	    "homing_toolhead", "cleaning_nozzle_tip", "checking_extruder_temperature",
+	    "paused_user", "paused_front_cover_falling", "calibrating_lidar",
+	    "calibrating_extrusion_flow", "paused_nozzle_temperature_malfunction",
+	    "paused_heat_bed_temperature_malfunction", "filament_unloading", "paused_skipped_step",
+	    "filament_loading", "calibrating_motor_noise", "paused_ams_lost",
+	    "paused_low_fan_speed_heat_break", "paused_chamber_temperature_control_error",
+	    "cooling_chamber", "paused_user_gcode", "motor_noise_showoff",
+	    "paused_nozzle_filament_covered_detected", "paused_cutter_error",
 	    "paused_first_layer_error", "paused_nozzle_clog"};
 	static const size_t n = sizeof(names) / sizeof(names[0]);
 
@@ -249,8 +252,9 @@ map_job(struct bambu_state *b, struct record *r)
 	struct rec_job j;
 
 	memset(&j, 0, sizeof(j));
-	j.present = b->seen_state && (printer_state_busy(b->last) || b->last == PRINTER_FINISHED ||
-	    b->last == PRINTER_FAILED);
+	j.present = b->seen_state &&
+	    (printer_state_busy(b->last) || b->last == PRINTER_FINISHED ||
+		b->last == PRINTER_FAILED);
 	if (!j.present) {
 		b->last_percent = 0;
 		return RECORD_SET(r, job, &j, REC_JOB);
@@ -267,7 +271,8 @@ map_job(struct bambu_state *b, struct record *r)
 	j.layer = layer_of(b);
 	if (j.layer < 0)
 		j.layer = REC_NONE;
-	j.total_layers = positive(b->total_layers != REC_NONE ? b->total_layers : b->total_layers_3d);
+	j.total_layers = positive(
+	    b->total_layers != REC_NONE ? b->total_layers : b->total_layers_3d);
 	j.outcome = b->outcome;
 	j.stage = stage_name(stage_of(b));
 	j.started_ms = b->started_ms;
@@ -329,7 +334,8 @@ map_temperatures(const struct bambu_state *b, bool no_chamber, struct record *r)
 	return RECORD_SET(r, temperatures, &t, REC_TEMPERATURES);
 }
 
-/* --- fans, speed, lights, wifi, firmware, extra ------------------------------------------------ */
+/* --- fans, speed, lights, wifi, firmware, extra ------------------------------------------------
+ */
 
 static int32_t
 fan_pct(int32_t gear)
@@ -371,7 +377,8 @@ map_wifi(const struct bambu_state *b, struct record *r)
 	int64_t dbm;
 
 	if (s.n < 4 || memcmp(s.p + s.n - 3, "dBm", 3) != 0 ||
-	    !str_to_i64((struct str){s.p, s.n - 3}, &dbm) || dbm < -200 || dbm > 100 || dbm == r->wifi_dbm)
+	    !str_to_i64((struct str){s.p, s.n - 3}, &dbm) || dbm < -200 || dbm > 100 ||
+	    dbm == r->wifi_dbm)
 		return 0;
 	r->wifi_dbm = (int32_t)dbm;
 	return REC_WIFI;
@@ -403,7 +410,8 @@ map_extra(const struct bambu_state *b, struct record *r)
 	if (b->has_home_flag) {
 		e.door_open = (b->home_flag & HOME_DOOR_OPEN) != 0;
 		if (e.storage == REC_NONE)
-			e.storage = (b->home_flag & HOME_STORAGE) != 0 && !(b->home_flag & HOME_STORAGE_BAD);
+			e.storage = (b->home_flag & HOME_STORAGE) != 0 &&
+			    !(b->home_flag & HOME_STORAGE_BAD);
 	}
 	return RECORD_SET(r, extra, &e, REC_EXTRA);
 }
@@ -558,9 +566,10 @@ map_errors(const struct bambu_state *b, struct record *r)
 		struct rec_error *e = &list.e[list.n++];
 		uint32_t attr = b->hms[i].attr, code = b->hms[i].code, severity = code >> 16;
 
-		snprintf(e->code, sizeof(e->code), "%04X_%04X_%04X_%04X", attr >> 16, attr & 0xFFFF, code >> 16,
-		    code & 0xFFFF);
-		e->severity = severity >= 1 && severity <= 4 ? (enum severity)severity : SEVERITY_COMMON;
+		snprintf(e->code, sizeof(e->code), "%04X_%04X_%04X_%04X", attr >> 16, attr & 0xFFFF,
+		    code >> 16, code & 0xFFFF);
+		e->severity = severity >= 1 && severity <= 4 ? (enum severity)severity
+							     : SEVERITY_COMMON;
 		e->module = module_name(attr >> 24);
 		e->hms = true;
 	}

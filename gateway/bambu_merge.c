@@ -1,4 +1,5 @@
-/* Merging of Bambu reports: objects deep, scalars replace, AMS units and trays by id, other lists as a whole. */
+/* Merging of Bambu reports: objects deep, scalars replace, AMS units and trays by id, other lists
+ * as a whole. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +9,11 @@
 #include "gateway/reading.h"
 
 enum field_kind {
-	K_INT,     /* int32_t */
-	K_BITS,    /* the low 32 bits of a number, as int32_t */
-	K_TENTHS,  /* a number, kept as tenths in int32_t */
-	K_TEXT,    /* char[size] */
-	K_CUSTOM   /* take() decides */
+	K_INT,    /* int32_t */
+	K_BITS,   /* the low 32 bits of a number, as int32_t */
+	K_TENTHS, /* a number, kept as tenths in int32_t */
+	K_TEXT,   /* char[size] */
+	K_CUSTOM  /* take() decides */
 };
 
 /* A key that is understood. Tables are sorted by name; other keys of a report are passed over. */
@@ -51,7 +52,9 @@ take_int(const struct field *f, void *at, struct json_object *v)
 	if (!reading_i64(v, &n))
 		return 0;
 	if (f->kind == K_BITS)
-		return n < INT32_MIN || n > UINT32_MAX ? 0 : put_i32(at, (int32_t)(uint32_t)n, f->parts);
+		return n < INT32_MIN || n > UINT32_MAX
+		    ? 0
+		    : put_i32(at, (int32_t)(uint32_t)n, f->parts);
 	return n <= INT32_MIN || n > INT32_MAX ? 0 : put_i32(at, (int32_t)n, f->parts);
 }
 
@@ -103,8 +106,7 @@ merge_object(const struct field *table, size_t n, void *base, struct json_object
 
 	if (!json_object_is_type(v, json_type_object))
 		return 0;
-	json_object_object_foreach(v, name, value)
-	{
+	json_object_object_foreach(v, name, value) {
 		const struct field *f = bsearch(name, table, n, sizeof(*table), by_name);
 
 		if (f && value)
@@ -222,8 +224,8 @@ take_trays(void *base, struct json_object *v)
 	for (size_t i = 0; i < json_object_array_length(v) && i < REC_SLOTS; i++) {
 		struct json_object *tray = json_object_array_get_idx(v, i);
 		int32_t id = element_id(tray, 254), before = u->n_trays;
-		struct bambu_tray *t =
-		    id < 0 ? NULL : find_tray(u->trays, &u->n_trays, REC_SLOTS, id);
+		struct bambu_tray *t = id < 0 ? NULL
+					      : find_tray(u->trays, &u->n_trays, REC_SLOTS, id);
 
 		if (t)
 			parts |= merge_object(tray_fields, N_OF(tray_fields), t, tray);
@@ -365,7 +367,8 @@ take_external_list(void *base, struct json_object *v)
 	return BAMBU_AMS;
 }
 
-/* --- device: temperatures of the newer models -------------------------------------------------- */
+/* --- device: temperatures of the newer models --------------------------------------------------
+ */
 
 static const struct field extruder_fields[] = {
     {"id", K_INT, AT(struct bambu_extruder, id), BAMBU_TEMPS, NULL},
@@ -413,7 +416,8 @@ take_extruder(void *base, struct json_object *v)
 static uint32_t
 take_bed_info(void *base, struct json_object *v)
 {
-	static const struct field fields[] = {{"temp", K_INT, S(bed_info_packed), BAMBU_TEMPS, NULL}};
+	static const struct field fields[] = {
+	    {"temp", K_INT, S(bed_info_packed), BAMBU_TEMPS, NULL}};
 
 	return merge_object(fields, N_OF(fields), base, v);
 }
@@ -644,7 +648,8 @@ add_module(struct bambu_state *b, struct json_object *each)
 	struct rec_firmware *f = b->firmware;
 	char name[24], version[24];
 
-	if (f->n == REC_MODULES || !reading_text(reading_member(each, "name"), name, sizeof(name)) ||
+	if (f->n == REC_MODULES ||
+	    !reading_text(reading_member(each, "name"), name, sizeof(name)) ||
 	    !reading_text(reading_member(each, "sw_ver"), version, sizeof(version)))
 		return;
 	memcpy(f->module[f->n].name, name, sizeof(name));

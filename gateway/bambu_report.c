@@ -33,13 +33,15 @@ bambu_parse(struct json_tokener *tokener, struct str text)
 	json_tokener_reset(tokener);
 	v = json_tokener_parse_ex(tokener, text.p, (int)text.n);
 	if (json_tokener_get_error(tokener) == json_tokener_success &&
-	    json_tokener_get_parse_end(tokener) == text.n && json_object_is_type(v, json_type_object))
+	    json_tokener_get_parse_end(tokener) == text.n &&
+	    json_object_is_type(v, json_type_object))
 		return v;
 	json_object_put(v);
 	return NULL;
 }
 
-/* An answer to some client's command: all that matters is whether commands are refused for want of a signature. */
+/* An answer to some client's command: all that matters is whether commands are refused for want of
+ * a signature. */
 static bool
 take_answer(struct bambu_state *b, struct json_object *print, uint32_t *parts)
 {
@@ -51,7 +53,8 @@ take_answer(struct bambu_state *b, struct json_object *print, uint32_t *parts)
 		return false;
 	reading_text(reading_member(print, "reason"), reason, sizeof(reason));
 	reading_i64(reading_member(print, "err_code"), &code);
-	refused = strstr(reason, "verify failed") != NULL || code == ERR_NOT_SIGNED || code == ERR_BADLY_SIGNED;
+	refused = strstr(reason, "verify failed") != NULL || code == ERR_NOT_SIGNED ||
+	    code == ERR_BADLY_SIGNED;
 	if (refused != b->refused)
 		*parts = BAMBU_STATE;
 	b->refused = refused;
@@ -71,7 +74,8 @@ take_print(struct bambu_state *b, struct json_object *print, uint32_t *parts)
 		return take_answer(b, print, parts);
 	/* 0: all there is, 1: changes. X1 sends no such member, and everything each time. */
 	if (!reading_i64(reading_member(print, "msg"), &msg))
-		full = reading_member(print, "gcode_state") != NULL && reading_member(print, "hms") != NULL;
+		full = reading_member(print, "gcode_state") != NULL &&
+		    reading_member(print, "hms") != NULL;
 	else
 		full = msg == 0;
 	*parts = bambu_merge(b, print, full);
@@ -81,7 +85,8 @@ take_print(struct bambu_state *b, struct json_object *print, uint32_t *parts)
 bool
 bambu_take(struct bambu_state *b, struct json_object *message, uint32_t *parts)
 {
-	struct json_object *print = reading_member(message, "print"), *info = reading_member(message, "info");
+	struct json_object *print = reading_member(message, "print"),
+			   *info = reading_member(message, "info");
 	char command[32];
 
 	*parts = 0;

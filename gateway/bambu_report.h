@@ -6,11 +6,14 @@
 #include "gateway/bambu_state.h"
 
 /* The columns that a report may fill. */
-enum { BAMBU_COLUMNS = REC_STATE | REC_JOB | REC_TEMPERATURES | REC_FANS | REC_SPEED | REC_LIGHTS | REC_AMS |
-	REC_ERRORS | REC_WIFI | REC_FIRMWARE | REC_EXTRA };
+enum {
+	BAMBU_COLUMNS = REC_STATE | REC_JOB | REC_TEMPERATURES | REC_FANS | REC_SPEED | REC_LIGHTS |
+	    REC_AMS | REC_ERRORS | REC_WIFI | REC_FIRMWARE | REC_EXTRA
+};
 
 struct json_tokener *bambu_tokener_new(void);
-/* NULL when it is not JSON, not UTF-8, too deep, or has something behind it. To be put by the caller. */
+/* NULL when it is not JSON, not UTF-8, too deep, or has something behind it. To be put by the
+ * caller. */
 struct json_object *bambu_parse(struct json_tokener *tokener, struct str text);
 /* Takes the message into the state; false when it is none of those that are understood.
  * *parts: what is different now. */

@@ -1,7 +1,8 @@
 /* What a Bambu printer has said so far: its reports merged, in the printer's own terms.
  *
- * Reports are partial. A value that a report does not mention keeps what it was; only the first full report after a
- * connection begins anew. Kept as plain values rather than as the JSON tree: a printer cannot make it grow. */
+ * Reports are partial. A value that a report does not mention keeps what it was; only the first
+ * full report after a connection begins anew. Kept as plain values rather than as the JSON tree: a
+ * printer cannot make it grow. */
 #ifndef GATEWAY_BAMBU_STATE_H
 #define GATEWAY_BAMBU_STATE_H
 
@@ -48,8 +49,8 @@ struct bambu_hms {
 };
 
 struct bambu_state {
-	bool full;         /* a full report came since the connection was made */
-	bool refused;      /* the printer refused a command for want of a signature */
+	bool full;    /* a full report came since the connection was made */
+	bool refused; /* the printer refused a command for want of a signature */
 	char gcode_state[16], print_type[16];
 	int32_t stage, error; /* error: the 32 bits of print_error */
 	int32_t percent, remaining_min, layer, layer_3d, total_layers, total_layers_3d;
@@ -79,12 +80,12 @@ struct bambu_state {
 	struct rec_firmware *firmware; /* on the heap, until it was mapped */
 	char product[48];
 	/* The course of the job, kept by bambu_map over connections. */
-	enum printer_state last;   /* as the printer's own states say */
-	bool seen_state;           /* `last` comes from a report */
+	enum printer_state last; /* as the printer's own states say */
+	bool seen_state;         /* `last` comes from a report */
 	enum job_outcome outcome;
-	bool deciding;             /* failed, and the reason is awaited until decide_at_ms */
-	int64_t decide_at_ms;      /* monotonic */
-	int64_t started_ms;        /* Unix time, 0: not known */
+	bool deciding;        /* failed, and the reason is awaited until decide_at_ms */
+	int64_t decide_at_ms; /* monotonic */
+	int64_t started_ms;   /* Unix time, 0: not known */
 	int32_t last_percent;
 };
 
@@ -106,8 +107,10 @@ struct bambu_when {
 };
 
 /* Brings the record up to date with the parts given; returns the record's sections that changed. */
-uint32_t bambu_map(struct bambu_state *b, uint32_t parts, const struct bambu_when *now, struct record *r);
-/* When the outcome of a failed job must be decided (monotonic milliseconds), 0: nothing to decide. */
+uint32_t bambu_map(
+    struct bambu_state *b, uint32_t parts, const struct bambu_when *now, struct record *r);
+/* When the outcome of a failed job must be decided (monotonic milliseconds), 0: nothing to decide.
+ */
 int64_t bambu_decide_at(const struct bambu_state *b);
 /* The printer wants signed commands: it is not in Developer Mode. */
 bool bambu_developer_mode_off(const struct bambu_state *b);

@@ -1,4 +1,5 @@
-/* What a protocol is to the gateway: one table of functions. A new protocol is one file and one line in drivers.c. */
+/* What a protocol is to the gateway: one table of functions. A new protocol is one file and one
+ * line in drivers.c. */
 #ifndef GATEWAY_DRIVER_H
 #define GATEWAY_DRIVER_H
 
@@ -14,7 +15,7 @@ struct driver_config {
 
 struct driver {
 	const char *protocol;
-	int port;                       /* when none is configured */
+	int port; /* when none is configured */
 	bool needs_serial, needs_secret;
 	/* Once per process; NULL when it cannot work. What it returns is given to create. */
 	void *(*init)(const struct driver_config *cfg);
@@ -22,8 +23,8 @@ struct driver {
 
 	void *(*create)(void *env, struct session *s);
 	void (*destroy)(void *d);
-	/* Begins a connection to an address. Its course is told by session_up, session_report, session_failed, each
-	 * of which may be called from within. */
+	/* Begins a connection to an address. Its course is told by session_up, session_report,
+	 * session_failed, each of which may be called from within. */
 	void (*connect)(void *d, const char *address, int port);
 	/* Ends it in good order if there is one. Nothing is told about it. */
 	void (*disconnect)(void *d);
@@ -32,15 +33,13 @@ struct driver {
 	/* The printer is silent: wake it. */
 	void (*nudge)(void *d);
 	/* What is known of the job from before this process, in d->record's terms. */
-	void (*recall)(void *d, enum printer_state state, enum job_outcome outcome, int64_t started_ms, int32_t progress);
+	void (*recall)(void *d, enum printer_state state, enum job_outcome outcome,
+	    int64_t started_ms, int32_t progress);
 };
 
-/* NULL: the protocol has no driver. */
-const struct driver *driver_find(struct str protocol);
-/* The table, in a fixed order. */
 enum { DRIVERS = 1 };
 extern const struct driver *const drivers[DRIVERS];
-/* Its place in the table. */
-int driver_index(const struct driver *d);
+/* Its place in the table, -1 when the protocol has none. */
+int driver_find(struct str protocol);
 
 #endif

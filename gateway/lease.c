@@ -11,7 +11,7 @@ enum {
 	TICK_MS = 1000,
 	RENEW_TICKS = 3,
 	HURRY_MS = 20,
-	MARGIN_MS = 500,     /* leases end this much earlier here than in the database */
+	MARGIN_MS = 500, /* leases end this much earlier here than in the database */
 	GIVE_UP_AT_ONCE = 200,
 };
 
@@ -25,7 +25,7 @@ struct leases {
 	struct uuid_map map;
 	struct timer tick, expiry;
 	uint64_t round;
-	int until_renew;          /* ticks */
+	int until_renew; /* ticks */
 	bool busy, leaving;
 	int64_t sent_ms, renewed_ms, hurried_ms;
 	int64_t gateways, printers;
@@ -66,7 +66,8 @@ on_expiry(void *ctx)
 }
 
 struct leases *
-leases_new(struct loop *loop, struct pgq *q, const struct lease_config *cfg, const struct lease_hooks *hooks)
+leases_new(struct loop *loop, struct pgq *q, const struct lease_config *cfg,
+    const struct lease_hooks *hooks)
 {
 	struct leases *l = calloc(1, sizeof(*l));
 
@@ -143,7 +144,8 @@ leases_next_unloaded(struct leases *l)
 	struct lease *lease;
 
 	while ((lease = uuid_map_next(&l->map, &at)) != NULL) {
-		if (lease->loading || (!lease->stale && lease->loaded_version == lease->config_version))
+		if (lease->loading ||
+		    (!lease->stale && lease->loaded_version == lease->config_version))
 			continue;
 		lease->loading = true;
 		lease->stale = false;
@@ -161,7 +163,8 @@ leases_lost(struct leases *l, struct uuid printer)
 		drop(l, lease);
 }
 
-/* --- the tick: renew, count, claim -------------------------------------------------------------- */
+/* --- the tick: renew, count, claim --------------------------------------------------------------
+ */
 
 static struct uuid
 row_uuid(const PGresult *res, int row, const char *column)
@@ -227,7 +230,8 @@ seen_all(void *ctx, size_t statement, const PGresult *res)
 static int64_t
 fair_share(const struct leases *l)
 {
-	int64_t n = l->gateways > 1 ? (l->printers + l->gateways - 1) / l->gateways : l->cfg.sessions_most;
+	int64_t n = l->gateways > 1 ? (l->printers + l->gateways - 1) / l->gateways
+				    : l->cfg.sessions_most;
 
 	return n < l->cfg.sessions_most ? n : l->cfg.sessions_most;
 }
@@ -309,7 +313,8 @@ renewed(void *ctx, bool ok, const char *sqlstate)
 		return;
 	}
 	l->renewed_ms = l->sent_ms;
-	timer_set(l->loop, &l->expiry, l->sent_ms + l->cfg.lease_ms - MARGIN_MS - loop_now(l->loop));
+	timer_set(
+	    l->loop, &l->expiry, l->sent_ms + l->cfg.lease_ms - MARGIN_MS - loop_now(l->loop));
 	drop_unseen(l);
 	give_up_surplus(l);
 	claim(l);
@@ -349,7 +354,8 @@ on_tick(void *ctx)
 	}
 }
 
-/* --- leaving ----------------------------------------------------------------------------------- */
+/* --- leaving -----------------------------------------------------------------------------------
+ */
 
 static void
 on_left(void *ctx, bool ok, const char *sqlstate)

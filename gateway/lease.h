@@ -1,5 +1,6 @@
-/* Which printers are ours. A lease is a row of sec.printer_index with our id, a fencing token and an end; it is renewed
- * while the database answers. Printers are shared out evenly among the gateways whose heartbeat is fresh. */
+/* Which printers are ours. A lease is a row of sec.printer_index with our id, a fencing token and
+ * an end; it is renewed while the database answers. Printers are shared out evenly among the
+ * gateways whose heartbeat is fresh. */
 #ifndef GATEWAY_LEASE_H
 #define GATEWAY_LEASE_H
 

@@ -34,9 +34,11 @@ void loop_stop(struct loop *l);
 /* Monotonic milliseconds, read once per turn. */
 int64_t loop_now(const struct loop *l);
 
-/* Waits for `events` on fd from now on; a second call changes them. False when the kernel refuses. */
+/* Waits for `events` on fd from now on; a second call changes them. False when the kernel refuses.
+ */
 bool watch_set(struct loop *l, struct watch *w, int fd, uint32_t events);
-/* Allowed within callbacks: events of this turn are dropped. Call it before the descriptor is closed. */
+/* Allowed within callbacks: events of this turn are dropped. Call it before the descriptor is
+ * closed. */
 void watch_stop(struct loop *l, struct watch *w);
 
 /* Fires once, `in_ms` from now; a second call moves it. */

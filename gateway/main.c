@@ -1,4 +1,5 @@
-/* soloprint-gateway: keeps a session with every printer that is leased to it and writes what they report. */
+/* soloprint-gateway: keeps a session with every printer that is leased to it and writes what they
+ * report. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,13 +20,18 @@ static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_off
 
 static const struct config_item config[] = {
     {"SOLOPRINT_DB", CFG_STR, &cfg_db, NULL, 0, 0, "libpq conninfo of role soloprint_gateway"},
-    {"SOLOPRINT_GATEWAY_KEY", CFG_STR, &cfg_key, NULL, 0, 0, "private key that opens printers' secrets, PEM"},
+    {"SOLOPRINT_GATEWAY_KEY", CFG_STR, &cfg_key, NULL, 0, 0,
+	"private key that opens printers' secrets, PEM"},
     {"SOLOPRINT_GATEWAY_CA", CFG_STR, &cfg_ca, "/etc/soloprint/printer-ca.pem", 0, 0,
 	"certificates that a Bambu printer's may chain to, PEM"},
-    {"SOLOPRINT_GATEWAY_NAME", CFG_STR, &cfg_name, "gateway", 0, 0, "for people, in the list of gateways"},
-    {"SOLOPRINT_GATEWAY_SESSIONS", CFG_INT, &cfg_sessions, "6000", 1, 100000, "most printers to take"},
-    {"SOLOPRINT_GATEWAY_LEASE_MS", CFG_INT, &cfg_lease_ms, "10000", 4000, 600000, "how long a lease lasts"},
-    {"SOLOPRINT_GATEWAY_BATCH_MS", CFG_INT, &cfg_batch_ms, "250", 0, 60000, "least time between two writes"},
+    {"SOLOPRINT_GATEWAY_NAME", CFG_STR, &cfg_name, "gateway", 0, 0,
+	"for people, in the list of gateways"},
+    {"SOLOPRINT_GATEWAY_SESSIONS", CFG_INT, &cfg_sessions, "6000", 1, 100000,
+	"most printers to take"},
+    {"SOLOPRINT_GATEWAY_LEASE_MS", CFG_INT, &cfg_lease_ms, "10000", 4000, 600000,
+	"how long a lease lasts"},
+    {"SOLOPRINT_GATEWAY_BATCH_MS", CFG_INT, &cfg_batch_ms, "250", 0, 60000,
+	"least time between two writes"},
     {"SOLOPRINT_GATEWAY_SILENCE_MS", CFG_INT, &cfg_silence_ms, "60000", 500, 3600000,
 	"a printer without a report for so long is woken, then connected anew"},
     {"SOLOPRINT_GATEWAY_OFFLINE_MS", CFG_INT, &cfg_offline_ms, "15000", 0, 3600000,
@@ -108,10 +114,11 @@ on_report(void *ctx)
 	memset(&p->gateway.counters, 0, sizeof(p->gateway.counters));
 	p->gateway.sink->ops->counters(p->gateway.sink, &k);
 	log_info("last minute", LOG_I("sessions", p->fleet.sessions.n), LOG_I("reports", c.reports),
-	    LOG_I("report_bytes", c.report_bytes), LOG_I("ignored", c.ignored), LOG_I("connects", c.connects),
-	    LOG_I("failures", c.failures), LOG_I("parse_us", c.parse_us), LOG_I("map_us", c.map_us),
-	    LOG_I("rows", k.rows), LOG_I("batches", k.batches), LOG_I("failed_rows", k.failed),
-	    LOG_I("events", k.events), LOG_I("lag_most_ms", k.lag_most_ms), LOG_I("rss_kb", rss_kb()));
+	    LOG_I("report_bytes", c.report_bytes), LOG_I("ignored", c.ignored),
+	    LOG_I("connects", c.connects), LOG_I("failures", c.failures),
+	    LOG_I("parse_us", c.parse_us), LOG_I("map_us", c.map_us), LOG_I("rows", k.rows),
+	    LOG_I("batches", k.batches), LOG_I("failed_rows", k.failed), LOG_I("events", k.events),
+	    LOG_I("lag_most_ms", k.lag_most_ms), LOG_I("rss_kb", rss_kb()));
 }
 
 /* Three descriptors per session. */
@@ -125,7 +132,8 @@ raise_limits(void)
 	r.rlim_cur = r.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &r);
 	if ((int64_t)r.rlim_cur < 3 * cfg_sessions + 64)
-		log_warn("the limit of open files is low", LOG_I("limit", r.rlim_cur), LOG_I("sessions", cfg_sessions));
+		log_warn("the limit of open files is low", LOG_I("limit", r.rlim_cur),
+		    LOG_I("sessions", cfg_sessions));
 }
 
 static void
@@ -148,7 +156,8 @@ static bool
 start(struct process *p)
 {
 	struct driver_config dc = {cfg_ca};
-	struct sink_pg_config sc = {cfg_db, cfg_name, cfg_key, cfg_sessions, cfg_lease_ms, cfg_batch_ms};
+	struct sink_pg_config sc = {
+	    cfg_db, cfg_name, cfg_key, cfg_sessions, cfg_lease_ms, cfg_batch_ms};
 	struct sink_client client;
 
 	p->loop = loop_new();

@@ -20,7 +20,7 @@ struct open_tx {
 	pgq_rows rows;
 	pgq_done done;
 	void *ctx;
-	size_t at;       /* statement being answered */
+	size_t at; /* statement being answered */
 	char sqlstate[6];
 };
 
@@ -82,7 +82,8 @@ disconnect(struct pgq *q, const char *why)
 		q->cfg.down(q->cfg.ctx);
 }
 
-/* Called from outside of the socket's callback: the loss is handled in the loop, not under the caller's feet. */
+/* Called from outside of the socket's callback: the loss is handled in the loop, not under the
+ * caller's feet. */
 static void
 break_soon(struct pgq *q)
 {
@@ -95,7 +96,8 @@ flush(struct pgq *q)
 {
 	int left = PQflush(q->conn);
 
-	if (left < 0 || !watch_set(q->loop, &q->watch, PQsocket(q->conn), EPOLLIN | (left ? EPOLLOUT : 0u)))
+	if (left < 0 ||
+	    !watch_set(q->loop, &q->watch, PQsocket(q->conn), EPOLLIN | (left ? EPOLLOUT : 0u)))
 		break_soon(q);
 }
 
@@ -107,7 +109,8 @@ prepared(void *ctx, bool ok, const char *sqlstate)
 	struct pgq *q = ctx;
 
 	if (!ok) {
-		log_error("a statement could not be prepared", LOG_Z("sqlstate", sqlstate ? sqlstate : ""));
+		log_error("a statement could not be prepared",
+		    LOG_Z("sqlstate", sqlstate ? sqlstate : ""));
 		break_soon(q);
 		return;
 	}
@@ -140,7 +143,8 @@ send_setup(struct pgq *q)
 static void
 connected(struct pgq *q)
 {
-	if (PQsetnonblocking(q->conn, 1) != 0 || PQenterPipelineMode(q->conn) != 1 || !send_setup(q)) {
+	if (PQsetnonblocking(q->conn, 1) != 0 || PQenterPipelineMode(q->conn) != 1 ||
+	    !send_setup(q)) {
 		disconnect(q, "setup");
 		return;
 	}
@@ -155,11 +159,13 @@ on_connecting(void *ctx, uint32_t events)
 	PostgresPollingStatusType s = PQconnectPoll(q->conn);
 
 	(void)events;
-	watch_stop(q->loop, &q->watch); /* libpq may have opened another socket under the same number */
+	watch_stop(
+	    q->loop, &q->watch); /* libpq may have opened another socket under the same number */
 	if (s == PGRES_POLLING_OK)
 		connected(q);
 	else if (s == PGRES_POLLING_FAILED ||
-	    !watch_set(q->loop, &q->watch, PQsocket(q->conn), s == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT))
+	    !watch_set(q->loop, &q->watch, PQsocket(q->conn),
+		s == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT))
 		disconnect(q, "connecting");
 }
 
@@ -172,7 +178,8 @@ connect_now(void *ctx)
 	must(q->conn != NULL);
 	q->watch.fn = on_connecting;
 	timer_set(q->loop, &q->patience, CONNECT_MS);
-	if (PQstatus(q->conn) == CONNECTION_BAD || !watch_set(q->loop, &q->watch, PQsocket(q->conn), EPOLLOUT))
+	if (PQstatus(q->conn) == CONNECTION_BAD ||
+	    !watch_set(q->loop, &q->watch, PQsocket(q->conn), EPOLLOUT))
 		disconnect(q, "connecting");
 }
 

@@ -50,7 +50,8 @@ reading_i64(struct json_object *v, int64_t *out)
 	double d;
 
 	if (type == json_type_int || type == json_type_boolean) {
-		*out = type == json_type_int ? json_object_get_int64(v) : json_object_get_boolean(v);
+		*out = type == json_type_int ? json_object_get_int64(v)
+					     : json_object_get_boolean(v);
 		return true;
 	}
 	if (type == json_type_string && str_to_i64(text_of(v), out))

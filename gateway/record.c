@@ -5,8 +5,8 @@
 
 #include "base/log.h"
 
-static const char *const state_names[] = {"offline", "idle", "preparing", "printing", "paused",
-    "finished", "failed", "error"};
+static const char *const state_names[] = {
+    "offline", "idle", "preparing", "printing", "paused", "finished", "failed", "error"};
 static const char *const outcome_names[] = {NULL, "completed", "cancelled", "failed"};
 
 void

@@ -199,7 +199,8 @@ json_slot(struct buf *b, const struct rec_slot *s, const char *id_name)
 }
 
 static void
-json_slots(struct buf *b, const char *name, const struct rec_slot *s, int32_t n, const char *id_name)
+json_slots(
+    struct buf *b, const char *name, const struct rec_slot *s, int32_t n, const char *id_name)
 {
 	key(b, name);
 	buf_char(b, '[');
@@ -303,14 +304,57 @@ json_extra(struct buf *b, const struct record *r)
 }
 
 static bool
-is_known(const struct record *r, uint32_t bit)
+known_job(const struct record *r)
 {
-	return (bit == REC_JOB && r->job.present) ||
-	    (bit == REC_TEMPERATURES && r->temperatures.present) ||
-	    (bit == REC_FANS && r->fans.present) || (bit == REC_SPEED && r->speed.present) ||
-	    (bit == REC_LIGHTS && r->lights.present) || (bit == REC_AMS && r->ams.present) ||
-	    bit == REC_ERRORS || (bit == REC_WIFI && r->wifi_dbm != REC_NONE) ||
-	    (bit == REC_FIRMWARE && r->firmware) || (bit == REC_EXTRA && r->extra.present);
+	return r->job.present;
+}
+
+static bool
+known_temperatures(const struct record *r)
+{
+	return r->temperatures.present;
+}
+
+static bool
+known_fans(const struct record *r)
+{
+	return r->fans.present;
+}
+
+static bool
+known_speed(const struct record *r)
+{
+	return r->speed.present;
+}
+
+static bool
+known_lights(const struct record *r)
+{
+	return r->lights.present;
+}
+
+static bool
+known_ams(const struct record *r)
+{
+	return r->ams.present;
+}
+
+static bool
+known_wifi(const struct record *r)
+{
+	return r->wifi_dbm != REC_NONE;
+}
+
+static bool
+known_firmware(const struct record *r)
+{
+	return r->firmware != NULL;
+}
+
+static bool
+known_extra(const struct record *r)
+{
+	return r->extra.present;
 }
 
 void
@@ -319,24 +363,25 @@ record_json(struct buf *b, const struct record *r, uint32_t bit)
 	static const struct {
 		uint32_t bit;
 		bool list;
+		bool (*known)(const struct record *r); /* NULL: always */
 		void (*put)(struct buf *b, const struct record *r);
 	} sections[] = {
-	    {REC_JOB, false, json_job},
-	    {REC_TEMPERATURES, false, json_temperatures},
-	    {REC_FANS, false, json_fans},
-	    {REC_SPEED, false, json_speed},
-	    {REC_LIGHTS, true, json_lights},
-	    {REC_AMS, false, json_ams},
-	    {REC_ERRORS, true, json_errors},
-	    {REC_WIFI, false, json_wifi},
-	    {REC_FIRMWARE, false, json_firmware},
-	    {REC_EXTRA, false, json_extra},
+	    {REC_JOB, false, known_job, json_job},
+	    {REC_TEMPERATURES, false, known_temperatures, json_temperatures},
+	    {REC_FANS, false, known_fans, json_fans},
+	    {REC_SPEED, false, known_speed, json_speed},
+	    {REC_LIGHTS, true, known_lights, json_lights},
+	    {REC_AMS, false, known_ams, json_ams},
+	    {REC_ERRORS, true, NULL, json_errors},
+	    {REC_WIFI, false, known_wifi, json_wifi},
+	    {REC_FIRMWARE, false, known_firmware, json_firmware},
+	    {REC_EXTRA, false, known_extra, json_extra},
 	};
 
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
 		if (sections[i].bit != bit)
 			continue;
-		if (!is_known(r, bit)) {
+		if (sections[i].known && !sections[i].known(r)) {
 			buf_str(b, STR("null"));
 			return;
 		}

@@ -38,11 +38,12 @@ struct resolver {
 static void
 look_up(struct resolve *job)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG},
+			*list = NULL;
 
 	if (getaddrinfo(job->host, NULL, &hints, &list) == 0 && list)
-		job->found = getnameinfo(list->ai_addr, list->ai_addrlen, job->address, sizeof(job->address), NULL, 0,
-				 NI_NUMERICHOST) == 0;
+		job->found = getnameinfo(list->ai_addr, list->ai_addrlen, job->address,
+				 sizeof(job->address), NULL, 0, NI_NUMERICHOST) == 0;
 	if (list)
 		freeaddrinfo(list);
 }
@@ -152,7 +153,8 @@ resolve_literal(const char *host, char out[RESOLVE_TEXT])
 {
 	unsigned char bytes[16];
 
-	if (strlen(host) >= RESOLVE_TEXT || (inet_pton(AF_INET, host, bytes) != 1 && inet_pton(AF_INET6, host, bytes) != 1))
+	if (strlen(host) >= RESOLVE_TEXT ||
+	    (inet_pton(AF_INET, host, bytes) != 1 && inet_pton(AF_INET6, host, bytes) != 1))
 		return false;
 	snprintf(out, RESOLVE_TEXT, "%s", host);
 	return true;
@@ -174,7 +176,8 @@ start_thread(struct resolver *r)
 }
 
 struct resolve *
-resolve_start(struct resolver *r, const char *host, void (*done)(void *ctx, const char *address), void *ctx)
+resolve_start(
+    struct resolver *r, const char *host, void (*done)(void *ctx, const char *address), void *ctx)
 {
 	struct resolve *job = calloc(1, sizeof(*job));
 

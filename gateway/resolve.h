@@ -16,8 +16,8 @@ void resolver_free(struct resolver *r);
 /* True when host is an address already; copies it. */
 bool resolve_literal(const char *host, char out[RESOLVE_TEXT]);
 /* Calls done(ctx, address) from the loop, address NULL when there is none. The host is copied. */
-struct resolve *resolve_start(struct resolver *r, const char *host, void (*done)(void *ctx, const char *address),
-    void *ctx);
+struct resolve *resolve_start(
+    struct resolver *r, const char *host, void (*done)(void *ctx, const char *address), void *ctx);
 /* done will not be called. Not after it was. */
 void resolve_cancel(struct resolve *job);
 

@@ -8,13 +8,14 @@
 #include "base/log.h"
 
 enum {
-	CONNECT_MS = 15000,       /* longest wait for a connection and its first full report's beginning */
+	CONNECT_MS =
+	    15000, /* longest wait for a connection and its first full report's beginning */
 	BACKOFF_LEAST_MS = 1000,
 	BACKOFF_MOST_MS = 30000,
-	CREDENTIALS_MS = 300000,  /* a refused access code is not tried again sooner */
-	STABLE_MS = 2000,         /* connected for so long: the next failure starts at the least backoff */
-	FIRST_MOST_MS = 300,      /* spreads first connections */
-	REFRESH_LEAST_MS = 3000,  /* full reports are work for the small models */
+	CREDENTIALS_MS = 300000, /* a refused access code is not tried again sooner */
+	STABLE_MS = 2000, /* connected for so long: the next failure starts at the least backoff */
+	FIRST_MOST_MS = 300,     /* spreads first connections */
+	REFRESH_LEAST_MS = 3000, /* full reports are work for the small models */
 };
 
 enum phase { PHASE_OFF, PHASE_WAITING, PHASE_CONNECTING, PHASE_UP, PHASE_NUDGED };
@@ -25,13 +26,13 @@ struct session {
 	void *d;
 	struct status status;
 	enum phase phase;
-	bool reporting;              /* a full report came in this connection */
+	bool reporting; /* a full report came in this connection */
 	bool proven;
 	struct timer timer, offline; /* timer: backoff, connecting, silence */
 	struct resolve *resolving;
 	int64_t backoff_ms, up_ms, heard_ms, asked_ms; /* the last three monotonic */
-	enum printer_state told;     /* as events say */
-	bool undecided;              /* the event of a failure waits for its outcome */
+	enum printer_state told;                       /* as events say */
+	bool undecided; /* the event of a failure waits for its outcome */
 	bool enabled;
 	int port;
 	int64_t config_version;
@@ -46,17 +47,20 @@ static void on_offline(void *ctx);
 static void
 tell_state(struct session *s, enum printer_state to, enum job_outcome outcome)
 {
-	struct status_event e = {.type = EVENT_STATE_CHANGED, .from = s->told, .to = to, .outcome = outcome};
+	struct status_event e = {
+	    .type = EVENT_STATE_CHANGED, .from = s->told, .to = to, .outcome = outcome};
 
 	status_event(&s->status, e);
 	if (s->told == PRINTER_OFFLINE)
 		status_event(&s->status, (struct status_event){.type = EVENT_ONLINE});
 	if (to == PRINTER_OFFLINE)
-		status_event(&s->status, (struct status_event){.type = EVENT_OFFLINE, .reason = s->status.reason});
+		status_event(&s->status,
+		    (struct status_event){.type = EVENT_OFFLINE, .reason = s->status.reason});
 	s->told = to;
 }
 
-/* Events of the record's state. That of a failed job waits until it is known whether it was cancelled. */
+/* Events of the record's state. That of a failed job waits until it is known whether it was
+ * cancelled. */
 static void
 tell(struct session *s)
 {
@@ -69,7 +73,8 @@ tell(struct session *s)
 	}
 	if (r->state == s->told)
 		return;
-	s->undecided = r->state == PRINTER_FAILED && r->job.present && r->job.outcome == OUTCOME_NONE;
+	s->undecided = r->state == PRINTER_FAILED && r->job.present &&
+	    r->job.outcome == OUTCOME_NONE;
 	if (!s->undecided)
 		tell_state(s, r->state, ended ? r->job.outcome : OUTCOME_NONE);
 }
@@ -86,7 +91,8 @@ settle(struct session *s)
 	due = (st->changed & ~(uint32_t)(REC_WIFI | REC_SEEN)) != 0 || st->n_events > 0;
 	if (!due && (st->changed & REC_WIFI))
 		due = now - st->wifi_written_ms >= s->g->wifi_ms;
-	if (!due && st->seen_ms > st->seen_written_ms && now - st->seen_written_ms >= s->g->seen_ms) {
+	if (!due && st->seen_ms > st->seen_written_ms &&
+	    now - st->seen_written_ms >= s->g->seen_ms) {
 		st->changed |= REC_SEEN;
 		due = true;
 	}
@@ -100,7 +106,8 @@ set_connection(struct session *s, enum conn_state state, enum conn_reason reason
 	enum conn_reason before = s->status.reason;
 	char id[UUID_TEXT_LEN + 1];
 
-	if (!status_connection(&s->status, state, reason) || (reason == before && state != CONN_CONNECTED))
+	if (!status_connection(&s->status, state, reason) ||
+	    (reason == before && state != CONN_CONNECTED))
 		return;
 	uuid_text(s->status.printer, id);
 	log_info("printer", LOG_Z("printer_id", id), LOG_Z("connection", conn_state_name(state)),
@@ -194,7 +201,8 @@ session_failed(struct session *s, enum conn_reason reason)
 	if (reason == REASON_UNREACHABLE && was_reporting)
 		reason = REASON_CONNECTION_LOST;
 	/* After a loss the first thing said stays until there is news: a retry that fails too. */
-	set_connection(s, reason == REASON_CONNECTION_LOST ? CONN_CONNECTING : CONN_DISCONNECTED, reason);
+	set_connection(
+	    s, reason == REASON_CONNECTION_LOST ? CONN_CONNECTING : CONN_DISCONNECTED, reason);
 	if (!timer_is_set(&s->offline) && s->status.record.state != PRINTER_OFFLINE)
 		timer_set(s->g->loop, &s->offline, s->g->offline_ms);
 	back_off(s, reason);
@@ -258,7 +266,8 @@ on_timer(void *ctx)
 	}
 }
 
-/* --- what drivers tell ------------------------------------------------------------------------- */
+/* --- what drivers tell -------------------------------------------------------------------------
+ */
 
 void
 session_up(struct session *s)
@@ -372,20 +381,23 @@ go_offline_now(struct session *s, enum conn_state state, enum conn_reason reason
 static void
 begin(struct session *s, const struct work *w)
 {
-	s->driver = driver_find(str_from(s->protocol));
+	int place = driver_find(str_from(s->protocol));
+
+	s->driver = place >= 0 && s->g->envs[place] ? drivers[place] : NULL;
 	if (!s->enabled) {
 		go_offline_now(s, CONN_DISABLED, REASON_DISABLED);
 		return;
 	}
-	if (!s->driver || !s->g->envs[driver_index(s->driver)]) {
+	if (!s->driver) {
 		go_offline_now(s, CONN_DISCONNECTED, REASON_PROTOCOL_NOT_SUPPORTED);
 		return;
 	}
-	if (!s->host[0] || (s->driver->needs_serial && !s->serial[0]) || (s->driver->needs_secret && !s->secret[0])) {
+	if (!s->host[0] || (s->driver->needs_serial && !s->serial[0]) ||
+	    (s->driver->needs_secret && !s->secret[0])) {
 		go_offline_now(s, CONN_DISCONNECTED, REASON_NO_SECRET);
 		return;
 	}
-	s->d = s->driver->create(s->g->envs[driver_index(s->driver)], s);
+	s->d = s->driver->create(s->g->envs[place], s);
 	if (s->told != PRINTER_OFFLINE) {
 		s->driver->recall(s->d, w->state, w->outcome, w->started_ms, (int32_t)w->progress);
 		timer_set(s->g->loop, &s->offline, s->g->offline_ms);
@@ -452,9 +464,9 @@ same(const char *mine, struct str other)
 void
 session_update(struct session *s, const struct work *w)
 {
-	bool same_way = same(s->protocol, w->protocol) && same(s->host, w->host) && same(s->serial, w->serial) &&
-	    same(s->model, w->model) && same(s->secret, w->secret) && s->port == (int)w->port &&
-	    s->enabled == w->enabled;
+	bool same_way = same(s->protocol, w->protocol) && same(s->host, w->host) &&
+	    same(s->serial, w->serial) && same(s->model, w->model) && same(s->secret, w->secret) &&
+	    s->port == (int)w->port && s->enabled == w->enabled;
 	struct work now = *w;
 
 	if (same_way) {
@@ -486,7 +498,8 @@ session_refresh(struct session *s)
 		connect_now(s);
 		return;
 	}
-	if ((s->phase != PHASE_UP && s->phase != PHASE_NUDGED) || now - s->asked_ms < REFRESH_LEAST_MS)
+	if ((s->phase != PHASE_UP && s->phase != PHASE_NUDGED) ||
+	    now - s->asked_ms < REFRESH_LEAST_MS)
 		return;
 	s->asked_ms = now;
 	s->driver->ask(s->d);

@@ -13,11 +13,11 @@ struct gateway {
 	struct loop *loop;
 	struct sink *sink;
 	struct resolver *resolver;
-	void *envs[DRIVERS];  /* per driver; NULL: it cannot work here */
-	int64_t silence_ms;   /* no report for so long: something is wrong */
-	int64_t offline_ms;   /* not connected for so long: the printer is offline */
-	int64_t wifi_ms;      /* least time between two writes of nothing but the radio signal */
-	int64_t seen_ms;      /* least time between two writes of nothing but last_seen_at */
+	void *envs[DRIVERS]; /* per driver; NULL: it cannot work here */
+	int64_t silence_ms;  /* no report for so long: something is wrong */
+	int64_t offline_ms;  /* not connected for so long: the printer is offline */
+	int64_t wifi_ms;     /* least time between two writes of nothing but the radio signal */
+	int64_t seen_ms;     /* least time between two writes of nothing but last_seen_at */
 	struct gateway_counters {
 		int64_t reports, report_bytes, ignored, connects, failures;
 		int64_t parse_us, map_us;
@@ -46,7 +46,8 @@ const char *session_model(const struct session *s);
 struct uuid session_printer(const struct session *s);
 /* The printer let us in; reports may come. */
 void session_up(struct session *s);
-/* A valid report came that changed these sections of the record. `limits`: why the printer is not fully usable. */
+/* A valid report came that changed these sections of the record. `limits`: why the printer is not
+ * fully usable. */
 void session_report(struct session *s, uint32_t changed, enum conn_reason limits);
 /* Something came that was no report. */
 void session_heard(struct session *s);

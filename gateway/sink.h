@@ -1,4 +1,5 @@
-/* Where the gateway gets its work and leaves its results. Postgres is one such place (sink_pg.c). */
+/* Where the gateway gets its work and leaves its results. Postgres is one such place (sink_pg.c).
+ */
 #ifndef GATEWAY_SINK_H
 #define GATEWAY_SINK_H
 
@@ -13,7 +14,7 @@ struct work {
 	int64_t fencing; /* goes up with every change of hands */
 	int64_t config_version;
 	struct str name, protocol, model, host, serial, secret; /* STR_NONE: not set */
-	int64_t port;    /* 0: the protocol's own */
+	int64_t port;                                           /* 0: the protocol's own */
 	bool enabled;
 	enum printer_state state;
 	enum job_outcome outcome;
@@ -57,14 +58,15 @@ struct sink {
 
 struct sink_pg_config {
 	const char *conninfo;
-	const char *name;      /* of this gateway, for people */
-	const char *key_path;  /* private key that opens secrets */
+	const char *name;     /* of this gateway, for people */
+	const char *key_path; /* private key that opens secrets */
 	int64_t sessions_most;
 	int64_t lease_ms;
-	int64_t batch_ms;      /* least time between two writes */
+	int64_t batch_ms; /* least time between two writes */
 };
 
 /* NULL when the key cannot be used. */
-struct sink *sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct sink_client *client);
+struct sink *sink_pg_new(
+    struct loop *loop, const struct sink_pg_config *cfg, const struct sink_client *client);
 
 #endif

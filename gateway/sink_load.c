@@ -1,4 +1,5 @@
-/* The Postgres sink: loading the configuration of leased printers, one organisation per transaction. */
+/* The Postgres sink: loading the configuration of leased printers, one organisation per
+ * transaction. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,8 @@ struct load {
 
 /* Opens the stored secret; STR_NONE when there is none or it is not for this gateway. */
 static struct str
-open_secret(struct arena *a, const struct sink_pg *k, struct uuid org, struct uuid printer, struct str hex)
+open_secret(
+    struct arena *a, const struct sink_pg *k, struct uuid org, struct uuid printer, struct str hex)
 {
 	struct seal_place place = SEAL_PRINTER_SECRET(org, printer);
 	struct str sealed = {NULL, hex.n / 2}, plain;

@@ -131,7 +131,8 @@ read_key(struct sink_pg *k)
 	k->key = pem.p ? seal_private_new(pem) : NULL;
 	arena_free(a);
 	if (!k->key)
-		log_error("the gateway's private key cannot be used", LOG_Z("path", k->cfg.key_path));
+		log_error(
+		    "the gateway's private key cannot be used", LOG_Z("path", k->cfg.key_path));
 	return k->key != NULL;
 }
 

@@ -116,7 +116,8 @@ settle_failed(struct sink_pg *k, struct status *s, const char *sqlstate)
 		return;
 	}
 	uuid_text(s->printer, id);
-	log_error("a status cannot be written", LOG_Z("printer_id", id), LOG_Z("sqlstate", sqlstate));
+	log_error(
+	    "a status cannot be written", LOG_Z("printer_id", id), LOG_Z("sqlstate", sqlstate));
 	drop_events(s, s->n_sending);
 	s->alone = false;
 }

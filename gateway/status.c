@@ -19,7 +19,8 @@ static const struct {
     [REASON_DEVELOPER_MODE_OFF] = {"developer_mode_off",
 	"The printer accepts no commands: switch on LAN mode and Developer Mode on its screen."},
     [REASON_UNREACHABLE] = {"unreachable", "Nothing answers at the printer's address."},
-    [REASON_NO_REPORTS] = {"no_reports", "The printer accepted the connection but sends no reports."},
+    [REASON_NO_REPORTS] = {"no_reports",
+	"The printer accepted the connection but sends no reports."},
     [REASON_CONNECTION_LOST] = {"connection_lost", "The connection was lost; connecting again."},
     [REASON_DISABLED] = {"disabled", "The printer is switched off in its settings."},
     [REASON_NO_GATEWAY] = {"no_gateway", "No gateway has taken up this printer yet."},
@@ -123,7 +124,8 @@ put_connection(struct buf *b, const struct status *s)
 static void
 put_event(struct buf *b, const struct status *s, const struct status_event *e)
 {
-	static const char *const types[] = {"printer.state_changed", "printer.online", "printer.offline"};
+	static const char *const types[] = {
+	    "printer.state_changed", "printer.online", "printer.offline"};
 
 	buf_str(b, STR("{\"id\":"));
 	put_uuid(b, e->id);
@@ -134,7 +136,8 @@ put_event(struct buf *b, const struct status *s, const struct status_event *e)
 	buf_str(b, STR(",\"name\":"));
 	put_z(b, s->name);
 	if (e->type == EVENT_STATE_CHANGED) {
-		buf_fmt(b, ",\"from\":\"%s\",\"to\":\"%s\"", printer_state_name(e->from), printer_state_name(e->to));
+		buf_fmt(b, ",\"from\":\"%s\",\"to\":\"%s\"", printer_state_name(e->from),
+		    printer_state_name(e->to));
 		if (e->outcome != OUTCOME_NONE)
 			buf_fmt(b, ",\"job_outcome\":\"%s\"", job_outcome_name(e->outcome));
 	} else if (e->type == EVENT_OFFLINE) {

@@ -1,4 +1,5 @@
-/* One printer's status on its way to the database: the record, the connection, and what is still to be written. */
+/* One printer's status on its way to the database: the record, the connection, and what is still to
+ * be written. */
 #ifndef GATEWAY_STATUS_H
 #define GATEWAY_STATUS_H
 
@@ -27,7 +28,8 @@ enum conn_reason {
 
 enum { STATUS_EVENTS = 16 };
 
-/* printer.state_changed, printer.online, printer.offline. The id makes a repeated write harmless. */
+/* printer.state_changed, printer.online, printer.offline. The id makes a repeated write harmless.
+ */
 struct status_event {
 	struct uuid id;
 	enum { EVENT_STATE_CHANGED, EVENT_ONLINE, EVENT_OFFLINE } type;
@@ -43,11 +45,11 @@ struct status {
 	struct record record;
 	enum conn_state conn;
 	enum conn_reason reason;
-	int64_t since_ms;         /* Unix time of the last change of conn or reason */
-	int64_t seen_ms;          /* Unix time of the last report, 0: none yet */
-	uint32_t changed;         /* enum record_section: not written yet */
+	int64_t since_ms; /* Unix time of the last change of conn or reason */
+	int64_t seen_ms;  /* Unix time of the last report, 0: none yet */
+	uint32_t changed; /* enum record_section: not written yet */
 	struct status_event events[STATUS_EVENTS];
-	int n_events;             /* not written yet, oldest first */
+	int n_events; /* not written yet, oldest first */
 	/* Kept by the sink. */
 	struct sink *sink;
 	struct status *next;
@@ -55,7 +57,7 @@ struct status {
 	uint32_t sending;
 	int n_sending;
 	int64_t seen_written_ms, wifi_written_ms; /* Unix time */
-	int64_t touched_us;       /* monotonic: when the oldest unwritten change came */
+	int64_t touched_us; /* monotonic: when the oldest unwritten change came */
 };
 
 void status_init(struct status *s, struct sink *sink, struct uuid org, struct uuid printer);
@@ -67,7 +69,8 @@ const char *conn_reason_name(enum conn_reason r); /* NULL for REASON_NONE */
 bool status_connection(struct status *s, enum conn_state state, enum conn_reason reason);
 /* Appends an event; the oldest is given up when too many wait. */
 void status_event(struct status *s, struct status_event e);
-/* Appends the whole row as a JSON object for gw_write: the sections in `mask` and the first n events. */
+/* Appends the whole row as a JSON object for gw_write: the sections in `mask` and the first n
+ * events. */
 void status_row_json(struct buf *b, const struct status *s, uint32_t mask, int n_events);
 
 #endif
