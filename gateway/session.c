@@ -471,8 +471,10 @@ session_update(struct session *s, const struct work *w)
 
 	if (same_way) {
 		copy(s->status.name, sizeof(s->status.name), w->name);
-		s->config_version = w->config_version;
 		s->status.fencing = w->fencing;
+		if (s->phase == PHASE_WAITING && s->config_version != w->config_version)
+			wait_then_connect(s, 0); /* somebody is at it: no patience */
+		s->config_version = w->config_version;
 		return;
 	}
 	end_connection(s);
