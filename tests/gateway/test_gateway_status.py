@@ -34,10 +34,10 @@ def gateway(world: World) -> Iterator[None]:
     assert running.stop() == 0
 
 
-def start(world: World, name: str, **job: Any) -> int:
+def start(world: World, printer: str, **job: Any) -> int:
     """Starts a print; the number of events there were before."""
-    seen = len(world.events(name))
-    world.fleet.ctl("print", name, job=job)
+    seen = len(world.events(printer))
+    world.fleet.ctl("print", printer, job=job)
     return seen
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from .printer import Clock, Printer
 from .recorded import RecordedPrinter
 
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
+FIRST_PORT, BLOCK, BLOCKS = 16000, 32, 480  # below the ports that connections come from
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 
 
@@ -59,12 +61,31 @@ def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
     ]
 
 
-def free_run(length: int) -> int:
-    """First port of a run of free ports."""
-    for base in range(20000 + os.getpid() % 4000, 31000, max(length, 1)):
-        if all(_free(port) for port in range(base, base + length)):
-            return base
+def free_run(length: int) -> tuple[int, list[socket.socket]]:
+    """First port of a run of free ports, and what keeps other fleets off it while this process lives."""
+    blocks = -(-length // BLOCK)
+    for first in random.sample(range(BLOCKS - blocks), BLOCKS - blocks):
+        base, held = FIRST_PORT + first * BLOCK, claim(range(first, first + blocks))
+        if held and all(_free(port) for port in range(base, base + length)):
+            return base, held
+        for sock in held:
+            sock.close()
     raise SystemExit("fleet: no run of free ports")
+
+
+def claim(blocks: range) -> list[socket.socket]:
+    """One name in the abstract namespace per block; empty when another fleet has one of them."""
+    held: list[socket.socket] = []
+    for block in blocks:
+        sock = socket.socket(socket.AF_UNIX)
+        held.append(sock)
+        try:
+            sock.bind(f"\0virtual-fleet-{block}")
+        except OSError:
+            for each in held:
+                each.close()
+            return []
+    return held
 
 
 def _free(port: int) -> bool:
@@ -84,7 +105,9 @@ class Fleet:
         self.options = options
         self.clock = Clock(options.time_scale)
         count = len(options.printers)
-        base = options.port_base or free_run(count + 1 if options.direct else 2 * count + 1)
+        base, self.claimed = options.port_base, []
+        if not base:
+            base, self.claimed = free_run(count + 1 if options.direct else 2 * count + 1)
         inner = base if options.direct else base + count + 1
         self.entries = [self._entry(i, spec, base + i, inner + i) for i, spec in enumerate(options.printers)]
         self.authority = Authority(options.folder / "ca")
@@ -95,6 +118,7 @@ class Fleet:
         )
         self.printers: dict[str, Printer] = {}
         self.broker_wanted = True
+        self.came_up = False
         self.stopping = asyncio.Event()
 
     def _entry(self, index: int, spec: Json, port: int, inner: int) -> Entry:
@@ -119,15 +143,24 @@ class Fleet:
         self.broker.write_conf()
         keeper = loop.create_task(self._keep_broker())
         try:
-            await self._bring_up()
-            await self.stopping.wait()
+            await self._while_broker_lives(keeper, self._bring_up())
+            await self._while_broker_lives(keeper, self.stopping.wait())
         finally:
             self._tear_down(keeper)
+
+    async def _while_broker_lives(self, keeper: asyncio.Task[None], work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(work)
+        await asyncio.wait([task, keeper], return_when=asyncio.FIRST_COMPLETED)
+        if keeper.done():
+            task.cancel()
+            raise SystemExit(f"fleet: no broker: {keeper.exception()}")
+        task.result()
 
     async def _bring_up(self) -> None:
         self.bus = Bus(self.broker.inner_port, self.broker.inner_password, self._request)
         self.bus.start()
         await asyncio.wait_for(self.bus.ready.wait(), 60)
+        self.came_up = True
         for relay in self.relays.values():
             await relay.open()
         self._set_impostors()
@@ -174,6 +207,8 @@ class Fleet:
             process = self.broker.start()
             await self._read_log(process)
             code = await asyncio.to_thread(process.wait)
+            if not self.came_up:
+                raise RuntimeError(f"mosquitto ended with {code}")
             if self.broker.process is process:
                 print(f"fleet: mosquitto ended with {code}; starting it again", file=sys.stderr, flush=True)
                 await asyncio.sleep(0.2)
