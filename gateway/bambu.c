@@ -17,10 +17,14 @@
 enum {
 	KEEPALIVE_S = 30,
 	TICK_MS = 5000,
+	TICK_FIRST_MS = 1000, /* until the full report is there */
 	PACKETS_PER_TURN = 32,
 	REPORT_MOST = 128 * 1024,       /* bytes; the largest seen is 14 kB */
 	UNREAD_MOST = 16 * 1024 * 1024, /* bytes received without a message being complete */
-	ASK_AGAIN_MS = 15000,           /* only changes came, the full report is missing */
+	ASK_LEAST_MS =
+	    3000, /* a full report that does not come is asked for again, ever more rarely */
+	ASK_MOST_MS = 60000,
+	LAYERS_ASK_MS = 300000, /* full reports are work for the small models */
 };
 
 struct bambu_env {
@@ -36,7 +40,7 @@ struct bambu {
 	struct timer tick;
 	struct bambu_state state;
 	uint64_t counted; /* bytes received until the last message */
-	int64_t asked_ms, connected_ms;
+	int64_t asked_ms, ask_wait_ms;
 	unsigned generation; /* of the client id; goes up to shake off a half-dead session */
 	unsigned sequence;
 	bool no_chamber;
@@ -193,7 +197,10 @@ ask(void *d)
 static void
 nudge(void *d)
 {
-	request(d, "pushing", "\"command\":\"start\"");
+	struct bambu *b = d;
+
+	b->generation++; /* if that does not help, the next session is another one to the printer */
+	request(b, "pushing", "\"command\":\"start\"");
 }
 
 static uint32_t
@@ -202,6 +209,17 @@ map(struct bambu *b, uint32_t parts)
 	struct bambu_when now = {clock_mono_ms(), clock_unix_ms(), b->no_chamber};
 
 	return bambu_map(&b->state, parts, &now, session_record(b->s));
+}
+
+/* The number of layers is told once, at the start, and can be missed. */
+static void
+ask_for_layers(struct bambu *b)
+{
+	const struct record *r = session_record(b->s);
+
+	if (r->state == PRINTER_PRINTING && r->job.total_layers == REC_NONE &&
+	    loop_now(session_gateway(b->s)->loop) - b->asked_ms > LAYERS_ASK_MS)
+		ask(b);
 }
 
 /* --- what the printer says ---------------------------------------------------------------------
@@ -223,6 +241,7 @@ apply(struct bambu *b, uint32_t parts)
 		changed = BAMBU_COLUMNS;
 	limits = bambu_developer_mode_off(&b->state) ? REASON_DEVELOPER_MODE_OFF : REASON_NONE;
 	session_report(b->s, changed, limits);
+	ask_for_layers(b);
 	if (bambu_decide_at(&b->state))
 		timer_set(session_gateway(b->s)->loop, &b->tick,
 		    bambu_decide_at(&b->state) - clock_mono_ms());
@@ -264,7 +283,6 @@ on_connect(struct mosquitto *m, void *ctx, int rc)
 		return;
 	}
 	session_up(b->s);
-	b->connected_ms = loop_now(session_gateway(b->s)->loop);
 	mosquitto_subscribe(m, NULL, b->topic, 0);
 	request(b, "info", "\"command\":\"get_version\"");
 	ask(b);
@@ -355,7 +373,7 @@ on_tick(void *ctx)
 	SSL *ssl = mosquitto_ssl_get(b->m);
 	int rc = MOSQ_ERR_SUCCESS;
 
-	timer_set(loop, &b->tick, TICK_MS);
+	timer_set(loop, &b->tick, b->state.full ? TICK_MS : TICK_FIRST_MS);
 	before_call(b);
 	if (ssl && handshake_done(b) && SSL_pending(ssl) > 0)
 		rc = read_packets(b);
@@ -363,8 +381,11 @@ on_tick(void *ctx)
 		rc = mosquitto_loop_misc(b->m);
 	if (!after_call(b, rc) || !handshake_done(b))
 		return;
-	if (!b->state.full && b->asked_ms && loop_now(loop) - b->asked_ms > ASK_AGAIN_MS)
+	if (!b->state.full && b->asked_ms && loop_now(loop) - b->asked_ms >= b->ask_wait_ms) {
+		b->ask_wait_ms = b->ask_wait_ms * 2 > ASK_MOST_MS ? ASK_MOST_MS
+								  : b->ask_wait_ms * 2;
 		ask(b);
+	}
 	if (bambu_decide_at(&b->state) && bambu_decide_at(&b->state) <= clock_mono_ms())
 		session_changed(b->s, map(b, BAMBU_STATE));
 }
@@ -403,12 +424,13 @@ connect_to(void *d, const char *address, int port)
 	b->failure = REASON_NONE;
 	b->counted = 0;
 	b->asked_ms = 0;
+	b->ask_wait_ms = ASK_LEAST_MS;
 	b->m = client_new(b);
 	before_call(b);
 	rc = mosquitto_connect_async(b->m, address, port, KEEPALIVE_S);
 	if (!after_call(b, rc))
 		return;
-	timer_set(session_gateway(b->s)->loop, &b->tick, TICK_MS);
+	timer_set(session_gateway(b->s)->loop, &b->tick, TICK_FIRST_MS);
 }
 
 const struct driver bambu_driver = {
