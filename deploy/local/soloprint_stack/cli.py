@@ -130,12 +130,20 @@ def install_programs(at: Layout) -> set[str]:
     return changed
 
 
+def install_docs(at: Layout) -> None:
+    """The built pages; at least the plain reference, which the generator makes of the contract alone."""
+    target = at.var / "docs"
+    if (at.build / "docs").is_dir():
+        copy_tree(at.build / "docs", target)
+    plain = target / "reference" / "index.html"
+    if not plain.exists():
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(at.build / "gen" / "reference.html", plain)
+        open_up(target)
+
+
 def install_files(at: Layout) -> None:
-    docs = at.build / "docs"
-    if docs.is_dir():
-        copy_tree(docs, at.var / "docs")
-    else:
-        (at.var / "docs").mkdir(exist_ok=True)
+    install_docs(at)
     source, target = REPO / "tests" / "printers", at.var / "fleet-src"
     if source.is_dir():
         copy_tree(source, target)
@@ -276,6 +284,8 @@ def up(args: argparse.Namespace) -> int:
             progress.say(f"  State in {at.var}, sockets in {at.run}: {at.why}.")
         old = load(at.settings)
         settings = settings_of(args, old)
+        if not s6.scanning(at):
+            s6.stop_orphans(at)
         check_ports(at, settings, old)
         programs, postgres_changed = prepare(at, settings, progress)
         save(at.settings, settings, facts(at, settings))
@@ -304,7 +314,7 @@ def start(at: Layout, settings: Settings, programs: set[str], postgres_changed: 
 def down(args: argparse.Namespace) -> int:
     at = resolve(args.var, args.run, args.build)
     with locked(at):
-        if not s6.scanning(at) and not any(s6.supervised(f) for f in s6.services(at)):
+        if not s6.anything(at):
             print("  nothing runs")
             return 0
         settings = load(at.settings) or Settings()
@@ -320,10 +330,12 @@ def down(args: argparse.Namespace) -> int:
 def status(args: argparse.Namespace) -> int:
     at = resolve(args.var, args.run, args.build)
     settings = load(at.settings)
-    if settings is None or not s6.scanning(at):
+    if settings is None or not s6.anything(at):
         print("  nothing runs; start it with: make up")
         return 1
-    good = True
+    good = s6.scanning(at)
+    if not good:
+        print("  the supervisor itself is gone; run make up again")
     for folder in s6.services(at):
         now = s6.stat(folder)
         good &= now["up"] == "true"

@@ -91,7 +91,7 @@ def supervised(folder: Path) -> bool:
 
 
 def services(at: Layout) -> list[Path]:
-    return sorted(p for p in at.scan.glob("*") if p.is_dir() and (p / "run").exists())
+    return sorted(p for p in at.scan.glob("[!.]*") if p.is_dir() and (p / "run").exists())
 
 
 def svc(flags: str, folder: Path) -> None:
@@ -117,7 +117,6 @@ def start_scan(at: Layout) -> None:
 def ensure_scan(at: Layout, wanted: list[Service]) -> list[str]:
     """A supervisor for these services; returns the names of those whose definition changed under it."""
     if not scanning(at):
-        stop_orphans(at)
         shutil.rmtree(at.scan, ignore_errors=True)
         at.scan.mkdir(parents=True)
     changed = [s.name for s in wanted if define(s, at)]
@@ -132,11 +131,20 @@ def ensure_scan(at: Layout, wanted: list[Service]) -> list[str]:
 
 
 def drop_others(at: Layout, keep: set[str]) -> None:
+    """Services that are no longer wanted: renamed, so that the scanner lets go of them, and removed."""
     for folder in services(at):
-        if folder.name not in keep:
-            stop(folder)
-            shutil.rmtree(folder)
-            subprocess.run(["s6-svscanctl", "-an", str(at.scan)], check=False)
+        if folder.name in keep:
+            continue
+        stop(folder)
+        gone = folder.rename(folder.with_name(f".{folder.name}"))
+        subprocess.run(["s6-svscanctl", "-an", str(at.scan)], check=False)
+        wait_for(f"the end of {folder.name}", lambda g=gone: not supervised(g) and not supervised(g / "log"), 20)
+        shutil.rmtree(gone)
+
+
+def anything(at: Layout) -> bool:
+    """True when services run, be it without their scanner."""
+    return scanning(at) or any(supervised(folder) for folder in services(at))
 
 
 def stop_orphans(at: Layout) -> None:
