@@ -19,6 +19,10 @@ ifdef SAN
 OPT   := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDHARD += -fsanitize=address,undefined
 endif
+ifdef FUZZ
+OPT   := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LDHARD += -fsanitize=address,undefined
+endif
 ifdef COV
 OPT   := -O0 --coverage -fprofile-update=atomic
 LDHARD += --coverage
@@ -38,7 +42,7 @@ API_YAML := $(wildcard schema/api/*.yaml)
 CONTRACT := $(addprefix $(GEN)/,errors.c routes.c inputs.c openapi_json.c)
 SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c $(GEN)/ctl_sql.c
 
-$(GEN)/contract.stamp: schema/gen/contract2c.py $(API_YAML)
+$(GEN)/contract.stamp: $(addprefix schema/gen/,contract2c.py contract.py contract_pages.py) $(API_YAML)
 	@mkdir -p $(GEN)
 	$(PYTHON) schema/gen/contract2c.py --api schema/api --out $(GEN)
 	@touch $@
@@ -155,6 +159,29 @@ $(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
 	    $(shell pkg-config --libs $(PKGS_GW)) -lm
 .PHONY: bench-tools
 bench-tools: $(BENCH) ## programs that the benchmarks drive
+
+# Fuzz targets: with FUZZ=1 (clang) they search, else they replay stored inputs.
+FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
+FUZZ_SECONDS ?= 60
+FUZZ_EXTRA = $(if $(filter fuzz_bambu%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
+             $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o)
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(GENERATED) \
+    $(addprefix $(BUILD)/obj/gen/,inputs.o routes.o openapi_json.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $< $(if $(FUZZ),,tests/fuzz/replay.c) $(FUZZ_EXTRA) \
+	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW))) -lm
+.PHONY: fuzzers fuzz fuzz-replay fuzz-corpus
+fuzzers: $(FUZZERS)
+fuzz: ## search for inputs that break the parsers, FUZZ_SECONDS per target
+	@$(MAKE) -s FUZZ=1 CC=clang BUILD=build-fuzzer fuzzers
+	@set -e; for f in $(notdir $(FUZZERS)); do \
+	    echo "# $$f"; mkdir -p build-fuzzer/found/$$f; \
+	    build-fuzzer/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -print_final_stats=1 \
+	        -artifact_prefix=build-fuzzer/found/ build-fuzzer/found/$$f tests/fuzz/corpus/$${f#fuzz_}; done
+fuzz-replay fuzz-corpus: ## the stored inputs through the fuzz targets, under sanitizers
+	@$(MAKE) -s SAN=1 BUILD=build-fuzz fuzzers
+	@BUILD=build-fuzz tests/run fuzz
 
 .PHONY: unit
 unit: $(UNIT) ## unit tests of the libraries

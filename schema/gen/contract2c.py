@@ -301,10 +301,19 @@ class Inputs:
         self.header += [f"\t{kind}{c_member(name)};" for name, kind in sorted(names.items())]
         self.header += ["};", ""]
 
+    def list_of_shapes(self, kind: str, ids: list[str]) -> None:
+        """What tests and fuzz targets walk."""
+        self.header += [f"/* Every operation's {kind}; ends with NULL. */"]
+        self.header += [f"extern const struct shape *const {kind}_shapes[];", ""]
+        rows = "".join(f"\t&{i}_{kind}_shape,\n" for i in ids)
+        self.tables.append(f"const struct shape *const {kind}_shapes[] = {{\n{rows}\tNULL,\n}};\n")
+
     def emit(self) -> tuple[str, str]:
         self.path_params()
         for op in self.contract.operations:
             self.operation(op)
+        self.list_of_shapes("query", [op.id for op in self.contract.operations if op.named("query")])
+        self.list_of_shapes("body", [op.id for op in self.contract.operations if op.body_schema is not None])
         header = [NOTE, "#ifndef GEN_INPUTS_H", "#define GEN_INPUTS_H", "", '#include "http/validate.h"', ""]
         header += [
             "/* set: bit i says that member i was given; null: that it was given as null. The enum constants are the i's,",
@@ -344,6 +353,8 @@ def routes_h(contract: Contract) -> str:
     lines = [NOTE, "#ifndef GEN_ROUTES_H", "#define GEN_ROUTES_H", "", '#include "http/route.h"', ""]
     lines += ["extern const struct route routes[];", "extern const size_t n_routes;", "", "/* The handlers. */"]
     lines += [f"const struct err *{op.id}(struct req *r); /* {op.method.upper()} {op.path} */" for op in contract.operations]
+    lines += ["", "/* X(handler) for each of them. */", "#define FOR_EACH_OPERATION(X) \\"]
+    lines += [" \\\n".join(f"\tX({op.id})" for op in contract.operations)]
     lines += ["", "/* The contract as served at /v1/openapi.json; its strong ETag, quotes included. */"]
     lines += ["extern const unsigned char openapi_json[];", "extern const size_t openapi_json_len;"]
     lines += ["extern const char openapi_json_etag[];", "", "#endif", ""]
