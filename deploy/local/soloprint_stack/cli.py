@@ -353,7 +353,7 @@ def service(args: argparse.Namespace) -> int:
         names = ", ".join(f.name for f in s6.services(at))
         raise StackError(f"there is no service {args.name}; there are: {names or 'none'}")
     if args.action == "pid":
-        print(s6.stat(folder)["pid"])
+        print(s6.pid(folder))
         return 0
     if args.action == "kill":
         subprocess.run(["s6-svc", "-k", str(folder)], check=True)

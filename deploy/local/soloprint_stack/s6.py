@@ -6,7 +6,6 @@ import errno
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,8 +182,9 @@ def end_scan(at: Layout) -> None:
     stop_orphans(at)
 
 
-def kill(folder: Path, number: signal.Signals) -> None:
-    pid = int(stat(folder)["pid"])
-    if pid <= 0:
+def pid(folder: Path) -> int:
+    """Of a running service; never the -1 that would be everybody to kill(2)."""
+    number = int(stat(folder)["pid"])
+    if number <= 1:
         raise StackError(f"{folder.name} is not running")
-    os.kill(pid, number)
+    return number
