@@ -71,6 +71,7 @@ def test_killed_gateways_printers_are_taken_over(world: World) -> None:
     numbers = fencing(world)
     for name in NAMES:
         world.fleet.ctl("print", name)
+    for name in NAMES:
         world.wait_state(name, "printing", 30)
     layers = {name: world.status(name)["job"]["layer"] for name in NAMES}
     first.kill()

@@ -118,7 +118,7 @@ class Fleet:
         )
         self.printers: dict[str, Printer] = {}
         self.broker_wanted = True
-        self.came_up = False
+        self.came_up = asyncio.Event()
         self.stopping = asyncio.Event()
 
     def _entry(self, index: int, spec: Json, port: int, inner: int) -> Entry:
@@ -141,6 +141,7 @@ class Fleet:
             loop.add_signal_handler(number, self.stopping.set)
         (self.options.folder / "fleet.json").unlink(missing_ok=True)
         self.broker.write_conf()
+        self.bus = Bus(self.broker.inner_port, self.broker.inner_password, self._request)
         keeper = loop.create_task(self._keep_broker())
         try:
             await self._while_broker_lives(keeper, self._bring_up())
@@ -157,12 +158,8 @@ class Fleet:
         task.result()
 
     async def _bring_up(self) -> None:
-        self.bus = Bus(self.broker.inner_port, self.broker.inner_password, self._request)
         self.bus.start()
-        await asyncio.wait_for(self.bus.ready.wait(), 60)
-        self.came_up = True
-        for relay in self.relays.values():
-            await relay.open()
+        await asyncio.wait_for(self.came_up.wait(), 60)
         self._set_impostors()
         if not self.options.mute:
             for entry, spec in zip(self.entries, self.options.printers, strict=True):
@@ -192,8 +189,7 @@ class Fleet:
         keeper.cancel()
         for printer in self.printers.values():
             printer.stop()
-        if hasattr(self, "bus"):
-            self.bus.stop()
+        self.bus.stop()
         self.broker.stop()
         (self.options.folder / "fleet.json").unlink(missing_ok=True)
 
@@ -205,13 +201,25 @@ class Fleet:
                 await asyncio.sleep(0.05)
                 continue
             process = self.broker.start()
+            back = asyncio.create_task(self._open_when_served())
             await self._read_log(process)
+            back.cancel()
+            self.bus.ready.clear()
+            for relay in self.relays.values():
+                await relay.power(False)
             code = await asyncio.to_thread(process.wait)
-            if not self.came_up:
+            if not self.came_up.is_set():
                 raise RuntimeError(f"mosquitto ended with {code}")
             if self.broker.process is process:
                 print(f"fleet: mosquitto ended with {code}; starting it again", file=sys.stderr, flush=True)
                 await asyncio.sleep(0.2)
+
+    async def _open_when_served(self) -> None:
+        """Printers answer the network only when they also answer requests, as real ones."""
+        await self.bus.ready.wait()
+        for relay in self.relays.values():
+            await relay.power(True)
+        self.came_up.set()
 
     async def _read_log(self, process: subprocess.Popen[bytes]) -> None:
         reader = asyncio.StreamReader()

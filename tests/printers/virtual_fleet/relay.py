@@ -20,6 +20,7 @@ class Relay:
         self.impostor: int | None = None  # another printer's listener, for wrong_cert
         self.accepted = 0
         self.faults: dict[str, dict[str, Any]] = {}
+        self.powered = False
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._flapper: asyncio.Task[None] | None = None
@@ -28,8 +29,13 @@ class Relay:
     def sessions(self) -> int:
         return len(self._links)
 
+    async def power(self, on: bool) -> None:
+        """Off: nothing listens, whatever the faults say."""
+        self.powered = on
+        await (self.open() if on else self.close())
+
     async def open(self) -> None:
-        if self._server is None:
+        if self._server is None and self.powered and "unreachable" not in self.faults:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=128)
 
     async def close(self) -> None:
