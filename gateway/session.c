@@ -377,13 +377,24 @@ go_offline_now(struct session *s, enum conn_state state, enum conn_reason reason
 	settle(s);
 }
 
+/* Its place in the table, -1 when there is none that works. */
+static int
+find_driver(const struct session *s)
+{
+	for (int i = 0; i < DRIVERS_MOST && s->g->drivers[i]; i++)
+		if (s->g->envs[i] &&
+		    str_eq(str_from(s->protocol), str_from(s->g->drivers[i]->protocol)))
+			return i;
+	return -1;
+}
+
 /* Begins, or says why there is nothing to begin with. */
 static void
 begin(struct session *s, const struct work *w)
 {
-	int place = driver_find(str_from(s->protocol));
+	int place = find_driver(s);
 
-	s->driver = place >= 0 && s->g->envs[place] ? drivers[place] : NULL;
+	s->driver = place >= 0 ? s->g->drivers[place] : NULL;
 	if (!s->enabled) {
 		go_offline_now(s, CONN_DISABLED, REASON_DISABLED);
 		return;
