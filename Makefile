@@ -42,7 +42,7 @@ API_YAML := $(wildcard schema/api/*.yaml)
 CONTRACT := $(addprefix $(GEN)/,errors.c routes.c inputs.c openapi_json.c)
 SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c $(GEN)/ctl_sql.c
 
-$(GEN)/contract.stamp: $(addprefix schema/gen/,contract2c.py contract.py contract_pages.py) $(API_YAML)
+$(GEN)/contract.stamp: $(addprefix schema/gen/,contract2c.py contract.py contract_pages.py contract_reference.py) $(API_YAML)
 	@mkdir -p $(GEN)
 	$(PYTHON) schema/gen/contract2c.py --api schema/api --out $(GEN)
 	@touch $@
@@ -111,8 +111,16 @@ $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 
 -include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
 
-.PHONY: docs
-docs: $(GEN)/contract.stamp
+# The viewers come through npm; without it the plain reference page stands in for them.
+$(BUILD)/docs.stamp: schema/gen/docs_bundle.sh $(wildcard schema/gen/pages/*) $(GEN)/contract.stamp
+	@echo "  DOCS  $(BUILD)/docs"
+	@schema/gen/docs_bundle.sh $(GEN)/reference.html $(BUILD)/docs
+	@touch $@
+.PHONY: docs docs-again
+docs: $(BUILD)/docs.stamp ## the documentation's pages
+docs-again: ## fetch the documentation's viewers again
+	@rm -f $(BUILD)/docs.stamp
+	@$(MAKE) -s docs
 
 # --- one machine --------------------------------------------------------------------------------
 STACK := deploy/local/stack

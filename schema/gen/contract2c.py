@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import contract_pages
+import contract_reference
 from contract import Contract, ContractError, Operation, Schema, load
 
 NOTE = "/* Generated from schema/api by schema/gen/contract2c.py. */\n"
@@ -430,7 +431,7 @@ def main() -> int:
             "routes.h": routes_h(contract),
             "routes.c": routes_c(contract),
             "nginx-routes.conf": contract_pages.nginx_routes(contract),
-            "reference.html": contract_pages.reference(contract),
+            "reference.html": contract_reference.reference(contract),
         }
     except ContractError as e:
         print(f"contract2c: {e}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What is made of the contract besides C: nginx's locations and the plain reference page."""
+"""Nginx's locations, made from the contract."""
 
 from __future__ import annotations
 
@@ -27,7 +27,3 @@ def nginx_routes(contract: Contract) -> str:
         out += [f"location {where} {{", f"\tclient_max_body_size {max(most, BODY_LEAST)};"]
         out += [f"\tinclude soloprint/pool-{pool}.conf;", "}"]
     return "\n".join(out) + "\n"
-
-
-def reference(contract: Contract) -> str:
-    return "<!DOCTYPE html>\n<title>SoLoPrint API</title>\n"
