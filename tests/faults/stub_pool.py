@@ -87,7 +87,8 @@ class Pool:
         return Answer(int(pid), int(generation), int(size))
 
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        assert self.process
+        self.process.send_signal(number)
 
     def stop(self) -> int:
         assert self.process

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from signals import signal_one
 from stub_pool import Pool, load, until
 
 BUILD = Path(os.environ.get("SOLOPRINT_BUILD") or os.environ.get("BUILD") or "build")
@@ -83,7 +84,7 @@ def test_killed_worker_is_back_within_100_ms(make_pool: PoolMaker, signo: int) -
     for _ in range(2):
         (victim,) = pool.children()
         at = time.monotonic()
-        os.kill(victim, signo)
+        signal_one(victim, signo)
         until("it is dead", lambda victim=victim: gone(victim))
         answer = pool.ask()
         took.append(time.monotonic() - at)
@@ -147,7 +148,7 @@ def test_reload_takes_the_new_program(make_pool: PoolMaker) -> None:
     pool = make_pool(workers=2).ready()
     before = pool.ask().size
     replace_program(pool, STUB, b"x" * 77)
-    os.kill(next(iter(pool.children())), signal.SIGKILL)  # a replacement is of the same generation
+    signal_one(next(iter(pool.children())), signal.SIGKILL)  # a replacement is of the same generation
     until("replaced", lambda: len(pool.children()) == 2)
     assert {pool.ask().size for _ in range(10)} == {before}
     pool.signal(signal.SIGHUP)
