@@ -32,14 +32,13 @@ struct driver {
 	void (*ask)(void *d);
 	/* The printer is silent: wake it. */
 	void (*nudge)(void *d);
-	/* What is known of the job from before this process, in d->record's terms. */
+	/* What is known of the job from before this process. */
 	void (*recall)(void *d, enum printer_state state, enum job_outcome outcome,
 	    int64_t started_ms, int32_t progress);
 };
 
-enum { DRIVERS = 1 };
-extern const struct driver *const drivers[DRIVERS];
-/* Its place in the table, -1 when the protocol has none. */
-int driver_find(struct str protocol);
+/* The table; NULL behind the last one. */
+enum { DRIVERS_MOST = 8 };
+extern const struct driver *const drivers[DRIVERS_MOST];
 
 #endif

@@ -209,6 +209,7 @@ run_events(struct loop *l)
 void
 loop_run(struct loop *l)
 {
+	l->stop = false;
 	while (!l->stop) {
 		int n = epoll_wait(l->epfd, l->turn, TURN_EVENTS, wait_ms(l));
 

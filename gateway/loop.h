@@ -28,7 +28,7 @@ struct timer {
 
 struct loop *loop_new(void);
 void loop_free(struct loop *l);
-/* Runs until loop_stop. */
+/* Runs until loop_stop is called from within. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 /* Monotonic milliseconds, read once per turn. */

@@ -163,6 +163,7 @@ start(struct process *p)
 	p->loop = loop_new();
 	p->gateway = (struct gateway){
 	    .loop = p->loop,
+	    .drivers = drivers,
 	    .silence_ms = cfg_silence_ms,
 	    .offline_ms = cfg_offline_ms,
 	    .wifi_ms = 60000,
@@ -173,7 +174,7 @@ start(struct process *p)
 	p->report = (struct timer){.fn = on_report, .ctx = p};
 	p->deadline = (struct timer){.fn = on_deadline, .ctx = p};
 	timer_set(p->loop, &p->report, REPORT_MS);
-	for (int i = 0; i < DRIVERS; i++) {
+	for (int i = 0; i < DRIVERS_MOST && drivers[i]; i++) {
 		p->gateway.envs[i] = drivers[i]->init(&dc);
 		if (!p->gateway.envs[i])
 			return false;
@@ -191,7 +192,7 @@ finish(struct process *p)
 		fleet_fini(&p->fleet);
 		p->gateway.sink->ops->free(p->gateway.sink);
 	}
-	for (int i = 0; i < DRIVERS; i++)
+	for (int i = 0; i < DRIVERS_MOST; i++)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
 	resolver_free(p->gateway.resolver);

@@ -65,7 +65,8 @@ test_states(void)
 		const char *members;
 		enum printer_state want;
 	} cases[] = {
-	    {"\"msg\":0,\"gcode_state\":\"IDLE\",\"stg_cur\":-1,\"layer_num\":0,\"print_error\":0,\"hms\":[]", PRINTER_IDLE},
+	    {"\"msg\":0,\"gcode_state\":\"IDLE\",\"stg_cur\":-1,\"layer_num\":0,\"print_error\":0,\"hms\":[]",
+		PRINTER_IDLE},
 	    {"\"gcode_state\":\"PREPARE\"", PRINTER_PREPARING},
 	    {"\"gcode_state\":\"SLICING\"", PRINTER_PREPARING},
 	    {"\"gcode_state\":\"RUNNING\",\"stg_cur\":2", PRINTER_PREPARING},
@@ -97,8 +98,9 @@ static void
 run_job(struct printer *p)
 {
 	push(p, "\"msg\":0,\"gcode_state\":\"IDLE\",\"print_error\":0,\"hms\":[],\"mc_percent\":0");
-	push(p, "\"gcode_state\":\"RUNNING\",\"stg_cur\":0,\"gcode_file\":\"a.3mf\",\"subtask_name\":\"a\","
-		"\"mc_percent\":42,\"mc_remaining_time\":3,\"layer_num\":5,\"total_layer_num\":9,\"task_id\":\"77\"");
+	push(p,
+	    "\"gcode_state\":\"RUNNING\",\"stg_cur\":0,\"gcode_file\":\"a.3mf\",\"subtask_name\":\"a\","
+	    "\"mc_percent\":42,\"mc_remaining_time\":3,\"layer_num\":5,\"total_layer_num\":9,\"task_id\":\"77\"");
 }
 
 static void
@@ -150,8 +152,9 @@ test_failure(void)
 	now.mono_ms += 10000;
 	ok(bambu_map(&p.b, BAMBU_STATE, &now, &p.r) & REC_JOB, "time is up");
 	is_int(p.r.job.outcome, OUTCOME_FAILED, "failed");
-	json_is(&p, REC_ERRORS, "[{\"code\":\"0300_8008\",\"severity\":\"serious\",\"module\":\"motion_controller\","
-				"\"source\":\"print_error\",\"message\":null,\"url\":null}]");
+	json_is(&p, REC_ERRORS,
+	    "[{\"code\":\"0300_8008\",\"severity\":\"serious\",\"module\":\"motion_controller\","
+	    "\"source\":\"print_error\",\"message\":null,\"url\":null}]");
 	push(&p, "\"gcode_state\":\"PREPARE\",\"print_error\":0");
 	is_int(p.r.job.outcome, OUTCOME_NONE, "a new job has none");
 	done(&p);
@@ -194,17 +197,20 @@ test_temperatures(void)
 	struct printer p;
 
 	setup(&p);
-	push(&p, "\"msg\":0,\"gcode_state\":\"IDLE\",\"nozzle_temper\":26.53125,\"nozzle_target_temper\":0,"
-		 "\"bed_temper\":-1.25,\"bed_target_temper\":60,\"chamber_temper\":38");
-	json_is(&p, REC_TEMPERATURES, "{\"nozzles\":[{\"id\":0,\"actual_c\":26.5,\"target_c\":0}],"
-				      "\"bed\":{\"actual_c\":-1.3,\"target_c\":60},\"chamber\":{\"actual_c\":38,\"target_c\":null}}");
+	push(&p,
+	    "\"msg\":0,\"gcode_state\":\"IDLE\",\"nozzle_temper\":26.53125,\"nozzle_target_temper\":0,"
+	    "\"bed_temper\":-1.25,\"bed_target_temper\":60,\"chamber_temper\":38");
+	json_is(&p, REC_TEMPERATURES,
+	    "{\"nozzles\":[{\"id\":0,\"actual_c\":26.5,\"target_c\":0}],"
+	    "\"bed\":{\"actual_c\":-1.3,\"target_c\":60},\"chamber\":{\"actual_c\":38,\"target_c\":null}}");
 	now.no_chamber = true;
 	push(&p, "\"chamber_temper\":5");
 	ok(!p.r.temperatures.has_chamber, "no sensor");
 	done(&p);
 	setup(&p);
-	push(&p, "\"msg\":0,\"gcode_state\":\"IDLE\",\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"temp\":9175180},"
-		 "{\"id\":1,\"temp\":25}],\"state\":2},\"bed\":{\"info\":{\"temp\":3604535}},\"ctc\":{\"info\":{\"temp\":33}}}");
+	push(&p,
+	    "\"msg\":0,\"gcode_state\":\"IDLE\",\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"temp\":9175180},"
+	    "{\"id\":1,\"temp\":25}],\"state\":2},\"bed\":{\"info\":{\"temp\":3604535}},\"ctc\":{\"info\":{\"temp\":33}}}");
 	json_is(&p, REC_TEMPERATURES,
 	    "{\"nozzles\":[{\"id\":0,\"actual_c\":140,\"target_c\":140},{\"id\":1,\"actual_c\":25,\"target_c\":0}],"
 	    "\"bed\":{\"actual_c\":55,\"target_c\":55},\"chamber\":{\"actual_c\":33,\"target_c\":null}}");
@@ -219,10 +225,12 @@ test_fans_speed_lights(void)
 	struct printer p;
 
 	setup(&p);
-	push(&p, "\"msg\":0,\"gcode_state\":\"IDLE\",\"cooling_fan_speed\":\"15\",\"big_fan1_speed\":\"6\",\"big_fan2_speed\":"
-		 "\"4000000000\",\"spd_lvl\":3,\"spd_mag\":124,\"wifi_signal\":\"-71dBm\",\"lights_report\":[{\"node\":"
-		 "\"chamber_light\",\"mode\":\"on\"},{\"node\":\"x\",\"mode\":\"purple\"}],\"sdcard\":\"HAS_SDCARD_NORMAL\"");
-	json_is(&p, REC_FANS, "{\"part_cooling_pct\":100,\"auxiliary_pct\":40,\"chamber_pct\":null,\"heatbreak_pct\":null}");
+	push(&p,
+	    "\"msg\":0,\"gcode_state\":\"IDLE\",\"cooling_fan_speed\":\"15\",\"big_fan1_speed\":\"6\",\"big_fan2_speed\":"
+	    "\"4000000000\",\"spd_lvl\":3,\"spd_mag\":124,\"wifi_signal\":\"-71dBm\",\"lights_report\":[{\"node\":"
+	    "\"chamber_light\",\"mode\":\"on\"},{\"node\":\"x\",\"mode\":\"purple\"}],\"sdcard\":\"HAS_SDCARD_NORMAL\"");
+	json_is(&p, REC_FANS,
+	    "{\"part_cooling_pct\":100,\"auxiliary_pct\":40,\"chamber_pct\":null,\"heatbreak_pct\":null}");
 	json_is(&p, REC_SPEED, "{\"level\":\"sport\",\"percent\":124}");
 	json_is(&p, REC_LIGHTS, "[{\"node\":\"chamber_light\",\"mode\":\"on\"}]");
 	json_is(&p, REC_WIFI, "{\"signal_dbm\":-71}");
@@ -230,7 +238,9 @@ test_fans_speed_lights(void)
 	done(&p);
 }
 
-#define UNIT(id) "{\"id\":\"" id "\",\"tray\":[{\"id\":\"0\",\"tray_type\":\"PLA\"},{\"id\":\"1\",\"tray_type\":\"PLA\"}]}"
+#define UNIT(id)                                                                                   \
+	"{\"id\":\"" id                                                                            \
+	"\",\"tray\":[{\"id\":\"0\",\"tray_type\":\"PLA\"},{\"id\":\"1\",\"tray_type\":\"PLA\"}]}"
 
 /* Which slots are filled: tray_exist_bits decides, except when an unpowered AMS says nothing. */
 static void
@@ -257,12 +267,12 @@ test_presence(void)
 	{
 		setup(&p);
 		snprintf(text, sizeof(text),
-		    "\"msg\":0,\"gcode_state\":\"IDLE\",\"ams\":{\"ams\":[" UNIT("0") "," UNIT("1") "," UNIT("16") "," UNIT(
-			"128") "],\"tray_exist_bits\":\"%s\",\"power_on_flag\":%s}",
+		    "\"msg\":0,\"gcode_state\":\"IDLE\",\"ams\":{\"ams\":[" UNIT("0") "," UNIT("1") "," UNIT(
+			"16") "," UNIT("128") "],\"tray_exist_bits\":\"%s\",\"power_on_flag\":%s}",
 		    c->bits, c->power);
 		push(&p, text);
-		ok(p.r.ams.units[c->unit].slots[c->slot].present == c->want, "bits %s, unit %d slot %d", c->bits, c->unit,
-		    c->slot);
+		ok(p.r.ams.units[c->unit].slots[c->slot].present == c->want,
+		    "bits %s, unit %d slot %d", c->bits, c->unit, c->slot);
 		done(&p);
 	}
 }
@@ -280,9 +290,12 @@ test_active(void)
 	    {"\"ams\":{\"tray_now\":\"6\"}", true, 1, 2},
 	    {"\"ams\":{\"tray_now\":\"129\"}", true, 129, 0},
 	    {"\"ams\":{\"tray_now\":\"-5\"}", false, 0, 0},
-	    {"\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"snow\":258},{\"id\":1,\"snow\":65535}],\"state\":2}}", true, 1, 2},
-	    {"\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"snow\":258},{\"id\":1,\"snow\":65535}],\"state\":258}}", false, 0, 0},
-	    {"\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"snow\":65279}],\"state\":1}}", true, REC_NONE, 254},
+	    {"\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"snow\":258},{\"id\":1,\"snow\":65535}],\"state\":2}}",
+		true, 1, 2},
+	    {"\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"snow\":258},{\"id\":1,\"snow\":65535}],\"state\":258}}",
+		false, 0, 0},
+	    {"\"device\":{\"extruder\":{\"info\":[{\"id\":0,\"snow\":65279}],\"state\":1}}", true,
+		REC_NONE, 254},
 	};
 	struct printer p;
 
@@ -291,7 +304,8 @@ test_active(void)
 		setup(&p);
 		push(&p, "\"msg\":0,\"gcode_state\":\"IDLE\"");
 		push(&p, c->members);
-		ok(p.r.ams.has_active == c->has && p.r.ams.active_unit == c->unit && p.r.ams.active_slot == c->slot,
+		ok(p.r.ams.has_active == c->has && p.r.ams.active_unit == c->unit &&
+			p.r.ams.active_slot == c->slot,
 		    "%s: %d %d", c->members, p.r.ams.active_unit, p.r.ams.active_slot);
 		done(&p);
 	}
@@ -317,8 +331,10 @@ static void
 test_recording(void)
 {
 	struct arena *a = arena_new(1 << 20);
-	struct str text = config_file(a, "tests/printers/recordings/bambu-a1mini/pushall-n1-idle.json", 65536);
-	struct json_object *whole = bambu_parse(tokener, text), *message = reading_member(whole, "message");
+	struct str text = config_file(
+	    a, "tests/printers/recordings/bambu-a1mini/pushall-n1-idle.json", 65536);
+	struct json_object *whole = bambu_parse(tokener, text),
+			   *message = reading_member(whole, "message");
 	struct printer p;
 	uint32_t parts = 0;
 
@@ -333,8 +349,10 @@ test_recording(void)
 	is_int(p.r.ams.units[0].n_slots, 4, "four slots");
 	is_z(p.r.ams.units[0].slots[0].name, "PLA Matte", "name");
 	is_z(p.r.ams.units[0].slots[2].color, "#D6ABFF80", "color");
-	ok(p.r.ams.units[0].slots[0].present && p.r.ams.units[0].slots[0].rfid, "present, with a tag");
-	ok(!p.r.ams.has_active && p.r.ams.n_external == 1 && !p.r.ams.external[0].rfid, "external spool");
+	ok(p.r.ams.units[0].slots[0].present && p.r.ams.units[0].slots[0].rfid,
+	    "present, with a tag");
+	ok(!p.r.ams.has_active && p.r.ams.n_external == 1 && !p.r.ams.external[0].rfid,
+	    "external spool");
 	is_int(p.r.errors.n, 0, "no errors");
 	is_int(p.r.wifi_dbm, REC_NONE, "a redacted signal is none");
 	json_object_put(whole);

@@ -27,13 +27,15 @@ push(struct bambu_state *b, const char *members)
 	return take(b, text);
 }
 
-#define TRAY(id, type) "{\"id\":\"" id "\",\"tray_type\":\"" type "\",\"tray_color\":\"DE4343FF\",\"remain\":50}"
+#define TRAY(id, type)                                                                             \
+	"{\"id\":\"" id "\",\"tray_type\":\"" type "\",\"tray_color\":\"DE4343FF\",\"remain\":50}"
 #define FULL                                                                                       \
-	"\"msg\":0,\"gcode_state\":\"IDLE\",\"nozzle_temper\":26.5,\"nozzle_target_temper\":0,"     \
-	"\"bed_temper\":\"25\",\"hms\":[{\"attr\":1,\"code\":131072}],\"mc_percent\":\"7\","        \
-	"\"ams\":{\"ams\":[{\"id\":\"0\",\"humidity\":\"4\",\"tray\":[" TRAY("0", "PLA") "," TRAY("1", "PETG") \
-	"]},{\"id\":\"1\",\"humidity\":\"2\",\"tray\":[" TRAY("0", "ABS") "]}],"                      \
-	"\"tray_exist_bits\":\"13\",\"tray_now\":\"255\",\"power_on_flag\":true}"
+	"\"msg\":0,\"gcode_state\":\"IDLE\",\"nozzle_temper\":26.5,\"nozzle_target_temper\":0,"    \
+	"\"bed_temper\":\"25\",\"hms\":[{\"attr\":1,\"code\":131072}],\"mc_percent\":\"7\","       \
+	"\"ams\":{\"ams\":[{\"id\":\"0\",\"humidity\":\"4\",\"tray\":[" TRAY("0", "PLA") "," TRAY( \
+	    "1", "PETG") "]},{\"id\":\"1\",\"humidity\":\"2\",\"tray\":[" TRAY("0",                \
+	    "ABS") "]}],"                                                                          \
+		   "\"tray_exist_bits\":\"13\",\"tray_now\":\"255\",\"power_on_flag\":true}"
 
 static void
 test_full(void)
@@ -41,7 +43,8 @@ test_full(void)
 	struct bambu_state b;
 
 	bambu_state_init(&b);
-	is_int(push(&b, "\"msg\":1,\"nozzle_temper\":30"), BAMBU_TEMPS, "a change before the full report is kept");
+	is_int(push(&b, "\"msg\":1,\"nozzle_temper\":30"), BAMBU_TEMPS,
+	    "a change before the full report is kept");
 	ok(!b.full, "but the state is not complete");
 	is_int(push(&b, FULL) & BAMBU_STATE, BAMBU_STATE, "a full report touches everything");
 	ok(b.full, "now it is");
@@ -62,20 +65,25 @@ test_deltas(void)
 
 	bambu_state_init(&b);
 	push(&b, FULL);
-	is_int(push(&b, "\"msg\":1,\"ams\":{\"tray_now\":\"0\",\"version\":7}"), BAMBU_AMS, "nested and partial");
+	is_int(push(&b, "\"msg\":1,\"ams\":{\"tray_now\":\"0\",\"version\":7}"), BAMBU_AMS,
+	    "nested and partial");
 	is_int(b.tray_now, 0, "the scalar is replaced");
 	is_int(b.n_units, 2, "units stay");
-	is_int(push(&b, "\"msg\":1,\"ams\":{\"ams\":[{\"id\":\"1\",\"tray\":[{\"id\":\"0\",\"remain\":12}]}]}"),
+	is_int(
+	    push(&b,
+		"\"msg\":1,\"ams\":{\"ams\":[{\"id\":\"1\",\"tray\":[{\"id\":\"0\",\"remain\":12}]}]}"),
 	    BAMBU_AMS, "one tray of one unit");
 	is_int(b.units[1].trays[0].remain, 12, "merged by id");
 	is_z(b.units[1].trays[0].type, "ABS", "its other members stay");
 	is_int(b.units[0].trays[0].remain, 50, "the other unit stays");
 	is_int(b.units[1].humidity, 2, "and its own members");
-	is_int(push(&b, "\"msg\":1,\"ams\":{\"ams\":[{\"id\":128,\"tray\":[{\"id\":0}]}]}"), BAMBU_AMS, "a new unit");
+	is_int(push(&b, "\"msg\":1,\"ams\":{\"ams\":[{\"id\":128,\"tray\":[{\"id\":0}]}]}"),
+	    BAMBU_AMS, "a new unit");
 	is_int(b.n_units, 3, "comes last");
 	is_int(push(&b, "\"msg\":1,\"hms\":[]"), BAMBU_ERRORS | BAMBU_STATE, "lists are replaced");
 	is_int(b.n_hms, 0, "as a whole");
-	is_int(push(&b, "\"msg\":1,\"wifi_signal\":\"-61dBm\""), BAMBU_WIFI, "the most frequent change");
+	is_int(push(&b, "\"msg\":1,\"wifi_signal\":\"-61dBm\""), BAMBU_WIFI,
+	    "the most frequent change");
 	is_int(push(&b, "\"msg\":1,\"nozzle_temper\":26.51"), 0, "below the resolution");
 	bambu_state_fini(&b);
 }
@@ -200,9 +208,11 @@ test_version(void)
 	struct bambu_state b;
 
 	bambu_state_init(&b);
-	is_int(take(&b, "{\"info\":{\"command\":\"get_version\",\"module\":["
-			"{\"name\":\"ota\",\"sw_ver\":\"01.07.02.00\",\"product_name\":\"Bambu Lab A1 mini\"},"
-			"{\"name\":\"mc\",\"sw_ver\":\"00.01\"},{\"name\":7},null]}}"),
+	is_int(
+	    take(&b,
+		"{\"info\":{\"command\":\"get_version\",\"module\":["
+		"{\"name\":\"ota\",\"sw_ver\":\"01.07.02.00\",\"product_name\":\"Bambu Lab A1 mini\"},"
+		"{\"name\":\"mc\",\"sw_ver\":\"00.01\"},{\"name\":7},null]}}"),
 	    BAMBU_FIRMWARE | BAMBU_EXTRA, "versions");
 	is_z(b.firmware->version, "01.07.02.00", "firmware");
 	is_int(b.firmware->n, 2, "modules");

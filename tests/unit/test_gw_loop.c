@@ -1,4 +1,5 @@
-/* The loop: timers in order, descriptors, and what happens to those that go away; the map of UUIDs. */
+/* The loop: timers in order, descriptors, and what happens to those that go away; the map of UUIDs.
+ */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -91,11 +92,11 @@ test_watch(void)
 	struct pair p = {.l = loop_new()};
 	int a[2], b[2];
 
-
 	ok(pipe(a) == 0 && pipe(b) == 0, "pipes");
 	p.w[0] = p.w[1] = (struct watch){.fn = on_ready, .ctx = &p};
 	ok(write(a[1], "x", 1) == 1 && write(b[1], "x", 1) == 1, "both are readable");
-	ok(watch_set(p.l, &p.w[0], a[0], EPOLLIN) && watch_set(p.l, &p.w[1], b[0], EPOLLIN), "watched");
+	ok(watch_set(p.l, &p.w[0], a[0], EPOLLIN) && watch_set(p.l, &p.w[1], b[0], EPOLLIN),
+	    "watched");
 	loop_run(p.l);
 	is_int(p.fired, 1, "an event of something stopped in the same turn is dropped");
 	loop_free(p.l);
@@ -129,15 +130,18 @@ test_resolve(void)
 	struct timer limit = {.fn = end, .ctx = k.l};
 	char out[RESOLVE_TEXT];
 
-	ok(resolve_literal("192.0.2.7", out) && strcmp(out, "192.0.2.7") == 0, "an address is itself");
+	ok(resolve_literal("192.0.2.7", out) && strcmp(out, "192.0.2.7") == 0,
+	    "an address is itself");
 	ok(resolve_literal("2001:db8::1", out), "of either family");
-	ok(!resolve_literal("printer.lan", out) && !resolve_literal("1.2.3", out), "a name is none");
+	ok(!resolve_literal("printer.lan", out) && !resolve_literal("1.2.3", out),
+	    "a name is none");
 	resolve_cancel(resolve_start(r, "localhost", on_address, &k));
 	resolve_start(r, "localhost", on_address, &k);
 	timer_set(k.l, &limit, 10000);
 	loop_run(k.l);
 	is_int(k.answers, 1, "one answer, none for what was cancelled");
-	ok(strcmp(k.address, "127.0.0.1") == 0 || strcmp(k.address, "::1") == 0, "localhost is %s", k.address);
+	ok(strcmp(k.address, "127.0.0.1") == 0 || strcmp(k.address, "::1") == 0, "localhost is %s",
+	    k.address);
 	resolver_free(r);
 	loop_free(k.l);
 }

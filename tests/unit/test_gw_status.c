@@ -31,12 +31,13 @@ test_row(void)
 	s.fencing = 7;
 	s.seen_ms = 1700000000000;
 	s.record.state = PRINTER_FAILED;
-	status_event(&s, (struct status_event){
-			     .type = EVENT_STATE_CHANGED,
-			     .from = PRINTER_PRINTING,
-			     .to = PRINTER_FAILED,
-			     .outcome = OUTCOME_CANCELLED,
-			 });
+	status_event(&s,
+	    (struct status_event){
+		.type = EVENT_STATE_CHANGED,
+		.from = PRINTER_PRINTING,
+		.to = PRINTER_FAILED,
+		.outcome = OUTCOME_CANCELLED,
+	    });
 	s.events[0].id = u;
 	buf_init(&b, 4096);
 	status_row_json(&b, &s, REC_STATE | REC_WIFI | REC_ERRORS, 1);
@@ -57,11 +58,14 @@ test_too_many_events(void)
 
 	status_init(&s, NULL, uuid_v7(), uuid_v7());
 	for (int i = 0; i < STATUS_EVENTS + 3; i++)
-		status_event(&s, (struct status_event){.type = EVENT_STATE_CHANGED, .to = i % 2 ? PRINTER_IDLE : PRINTER_PRINTING});
+		status_event(&s,
+		    (struct status_event){.type = EVENT_STATE_CHANGED,
+			.to = i % 2 ? PRINTER_IDLE : PRINTER_PRINTING});
 	is_int(s.n_events, STATUS_EVENTS, "the oldest are given up");
 	s.n_sending = STATUS_EVENTS;
 	status_event(&s, (struct status_event){.type = EVENT_OFFLINE});
-	is_int(s.events[STATUS_EVENTS - 1].type, EVENT_OFFLINE, "what is on its way stays in place");
+	is_int(
+	    s.events[STATUS_EVENTS - 1].type, EVENT_OFFLINE, "what is on its way stays in place");
 	status_fini(&s);
 }
 
@@ -69,7 +73,8 @@ static void
 test_names(void)
 {
 	for (int i = PRINTER_OFFLINE; i <= PRINTER_ERROR; i++)
-		is_int(printer_state_parse(str_from(printer_state_name((enum printer_state)i))), i, "state");
+		is_int(printer_state_parse(str_from(printer_state_name((enum printer_state)i))), i,
+		    "state");
 	is_int(printer_state_parse(STR("nonsense")), PRINTER_OFFLINE, "no state");
 	is_int(job_outcome_parse(STR("cancelled")), OUTCOME_CANCELLED, "outcome");
 	is_int(job_outcome_parse(STR_NONE), OUTCOME_NONE, "no outcome");
