@@ -1,6 +1,7 @@
-/* What the gateway does with a report besides parsing it, as a share of the json-c parse: merge, map, diff and render.
- * Reports: the recorded full one of an A1 mini, changes as an A1 sends them, full ones with a few changes as an X1C
- * or H2D does. The render goes into the batch as it would for the database.
+/* What the gateway does with a report besides parsing it, as a share of the json-c parse: merge,
+ * map, diff and render. Reports: the recorded full one of an A1 mini, changes as an A1 sends them,
+ * full ones with a few changes as an X1C or H2D does. The render goes into the batch as it would
+ * for the database.
  *
  *     gateway_cpu [rounds]      prints one line per kind; exit 1 when a ratio is over 1
  */
@@ -35,7 +36,8 @@ now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* One report; a batch of the changed row follows every second one, which is more than there are at one report a second. */
+/* One report; a batch of the changed row follows every second one, which is more than there are at
+ * one report a second. */
 static void
 report(struct bench *b, struct str text)
 {
@@ -105,7 +107,8 @@ run(const char *name, struct arena *a, struct json_object *print, bool full, int
 	for (int i = 0; i < rounds; i++)
 		report(&b, texts[i % VARIANTS]);
 	ratio = (double)b.rest_ns / (double)b.parse_ns;
-	printf("%-8s bytes %5lld  parse %6.2f us  merge+map+diff+render %6.2f us  rows/report %.2f  row bytes %lld  ratio %.2f\n",
+	printf(
+	    "%-8s bytes %5lld  parse %6.2f us  merge+map+diff+render %6.2f us  rows/report %.2f  row bytes %lld  ratio %.2f\n",
 	    name, (long long)(b.bytes / b.reports), (double)b.parse_ns / (double)b.reports / 1000,
 	    (double)b.rest_ns / (double)b.reports / 1000, (double)b.rows / (double)b.reports,
 	    (long long)(b.rows ? b.rendered / b.rows : 0), ratio);
@@ -121,11 +124,13 @@ main(int argc, char **argv)
 {
 	int64_t rounds = 20000;
 	struct arena *a = arena_new(1 << 20);
-	struct str text = config_file(a, "tests/printers/recordings/bambu-a1mini/pushall-n1-idle.json", 65536);
+	struct str text = config_file(
+	    a, "tests/printers/recordings/bambu-a1mini/pushall-n1-idle.json", 65536);
 	struct json_object *whole, *print;
 	double worst, full;
 
-	if (argc > 1 && (!str_to_i64(str_from(argv[1]), &rounds) || rounds < 1 || rounds > 10000000))
+	if (argc > 1 &&
+	    (!str_to_i64(str_from(argv[1]), &rounds) || rounds < 1 || rounds > 10000000))
 		return 2;
 	if (!text.p) {
 		fprintf(stderr, "run it from the top of the repository\n");

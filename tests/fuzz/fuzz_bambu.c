@@ -1,5 +1,5 @@
-/* Any bytes on a printer's report topic: parsed, merged, mapped and rendered, as the gateway does. The state lives on
- * from input to input within a run of 64, as it does between reports. */
+/* Any bytes on a printer's report topic: parsed, merged, mapped and rendered, as the gateway does.
+ * The state lives on from input to input within a run of 64, as it does between reports. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -52,7 +52,8 @@ render(uint32_t changed)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct bambu_when now = {.mono_ms = runs * 1000, .unix_ms = 1700000000000 + runs, .no_chamber = size % 2};
+	struct bambu_when now = {
+	    .mono_ms = runs * 1000, .unix_ms = 1700000000000 + runs, .no_chamber = size % 2};
 	struct json_object *message;
 	uint32_t parts = 0;
 
