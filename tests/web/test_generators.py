@@ -1,0 +1,128 @@
+"""The generators refuse what must not become a program: a route without a capability, a public one without a reason, an
+unknown error, a list in the wrong style, SQL whose parameters do not add up. The lint refuses the rest."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GEN = ROOT / "schema" / "gen"
+
+
+def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(GEN / script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def spoiled(tmp_path: Path) -> Path:
+    """A copy of the contract to spoil."""
+    return Path(shutil.copytree(ROOT / "schema" / "api", tmp_path / "api"))
+
+
+def spoil(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+GENERATOR = [
+    ("system.yaml", "      x-capability: public\n", "", "x-capability is missing"),
+    ("printers.yaml", "      x-capability: operations.read\n", "", "x-capability is missing"),
+    ("printers.yaml", "      x-rate-class: read\n", "", "x-rate-class is missing"),
+    ("printers.yaml", "      x-pool: api\n", "", "x-pool is missing"),
+    ("system.yaml", "      x-public-because: Clients record what they talk to before they have a key.\n", "", "says why"),
+    ("printers.yaml", "[invalid_cursor, offset_too_large]", "[no_such_error]", "no_such_error is not in errors.yaml"),
+    ("printers.yaml", "'#/components/parameters/limit'", "'#/components/parameters/nope'", "nothing there"),
+    ("printers.yaml", "/v1/printers/{printer_id}/status:", "/v1/printers/{id}/status:", "do not fit"),
+    ("printers.yaml", "          explode: false\n", "          explode: true\n", "comma-separated"),
+    ("printers.yaml", "            format: host\n", "            format: hoost\n", "format hoost is not known"),
+    ("printers.yaml", "      tags: [Printers]\n", "      tags: [Printers]\n      tags: [Printers]\n", "given twice"),
+    ("groups.yaml", "/v1/printer-groups:", "/v1/printers:", "defined in two files"),
+    ("errors.yaml", "sqlstate: [SLP02]", "sqlstate: [SLP01]", "mapped twice"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "says"), GENERATOR, ids=[row[3] + "/" + row[0] for row in GENERATOR])
+def test_generator_refuses(spoiled: Path, tmp_path: Path, name: str, old: str, new: str, says: str) -> None:
+    spoil(spoiled / name, old, new)
+    answer = run("contract2c.py", "--api", spoiled, "--out", tmp_path / "out")
+    assert answer.returncode == 1
+    assert says in answer.stderr
+    assert not (tmp_path / "out" / "routes.c").exists()
+
+
+LINT = [
+    ("printers.yaml", "      x-capability: operations.read\n", "      x-capability: printers.read\n", "not known"),
+    ("printers.yaml", "      x-idempotent: true\n", "", "x-idempotent belongs on every POST"),
+    ("printers.yaml", "      x-errors: [resource_not_found]\n", "", "no resource_not_found"),
+    ("printers.yaml", "      x-if-match: true\n", "", "no x-if-match"),
+    ("printers.yaml", "            example: {location: Lab 3, maintenance: true, notes: null}\n", "", "no example"),
+    ("printers.yaml", "            example: {location: Lab 3,", "            example: {location: 3,", "is not string or null"),
+    ("printers.yaml", "            example: {location: Lab 3,", "            example: {place: x,", "place is unknown"),
+    ("printers.yaml", "operationId: listPrinters", "operationId: list_printers", "not camelCase"),
+    ("printers.yaml", "        - name: model\n", "        - name: Model\n", "not snake_case"),
+    ("printers.yaml", "            maxLength: 64\n", "", "has no maxLength"),
+    ("groups.yaml", "      additionalProperties: false\n      properties: &group", "      properties: &group", "unknown members"),
+    ("errors.yaml", "sqlstate: [SLP02]", "sqlstate: [SLP99]", "SQL raises ['SLP02']"),
+    ("errors.yaml", "constraints: [printers_serial_key]", "constraints: [printers_sn]", "no constraint is called"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "says"), LINT, ids=[row[3] + "/" + row[0] for row in LINT])
+def test_lint_refuses(spoiled: Path, name: str, old: str, new: str, says: str) -> None:
+    spoil(spoiled / name, old, new)
+    answer = run("contract_lint.py", "--api", spoiled)
+    assert answer.returncode == 1
+    assert says in answer.stdout
+
+
+def test_contract_is_clean(tmp_path: Path) -> None:
+    lint = run("contract_lint.py")
+    assert lint.returncode == 0, lint.stdout
+    made = run("contract2c.py", "--api", ROOT / "schema" / "api", "--out", tmp_path)
+    assert made.returncode == 0, made.stderr
+
+
+def test_generator_leaves_unchanged_files_alone(tmp_path: Path) -> None:
+    def make() -> dict[str, int]:
+        assert run("contract2c.py", "--api", ROOT / "schema" / "api", "--out", tmp_path).returncode == 0
+        return {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+
+    assert make() == make()
+
+
+SQL = [
+    ("-- name: a :one\nSELECT 1", "is not ended"),
+    ("-- name: a :one\n-- params: text\nSELECT 1;", "uses"),
+    ("-- name: a :one\n-- params: text\nSELECT $1, $2;", "uses"),
+    ("-- name: a :one\n-- params: txt\nSELECT $1;", "type txt is not known"),
+    ("SELECT 1;", "without a name"),
+    ("-- name: a :one\nSELECT 1;\n-- name: a :one\nSELECT 2;", "defined twice"),
+    ("-- name: a :one\nSELECT 1\n-- params: text\n;", "right after the name"),
+    ("-- name: a :one\n-- include: nope\nSELECT 1;", "no fragment nope"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), SQL, ids=[row[1] for row in SQL])
+def test_sql_generator_refuses(tmp_path: Path, text: str, says: str) -> None:
+    source = tmp_path / "a.sql"
+    source.write_text(text + "\n")
+    answer = run("sql2c.py", "--out", tmp_path, "--name", "a", source)
+    assert answer.returncode == 1
+    assert says in answer.stderr
+
+
+def test_sql_generator_keeps_the_text(tmp_path: Path) -> None:
+    source = tmp_path / "a.sql"
+    source.write_text('-- name: a_b :many\n-- params: uuid, text[]\nSELECT "x\\y", $1\n\tFROM t WHERE u = $2;\n')
+    assert run("sql2c.py", "--out", tmp_path, "--name", "a", source).returncode == 0
+    text = (tmp_path / "a_sql.c").read_text()
+    assert r'"SELECT \"x\\y\", $1\n"' in text
+    assert "{2950, 1009}" in text
+    assert "SQL_MANY" in text
