@@ -65,8 +65,9 @@ forget_results(struct query *list)
 		q->result = NULL; /* the arena clears it */
 }
 
-/* Whether the same statements may be sent again: after a deadlock or a serialization failure (class 40),
- * since nothing was committed, and for a read once when the connection turned out to be dead. */
+/* Whether the same statements may be sent again: after a deadlock or a serialization failure (class
+ * 40), since nothing was committed, and for a read once when the connection turned out to be dead.
+ */
 static bool
 worth_repeating(const struct req *r, const struct err *e, const struct pg_failure *f, int tries)
 {

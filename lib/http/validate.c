@@ -36,7 +36,8 @@ write_as_integer(struct json_object *o, int64_t v)
 	snprintf(text, sizeof(text), "%lld", (long long)v);
 	kept = strdup(text);
 	must(kept != NULL);
-	json_object_set_serializer(o, json_object_userdata_to_json_string, kept, json_object_free_userdata);
+	json_object_set_serializer(
+	    o, json_object_userdata_to_json_string, kept, json_object_free_userdata);
 }
 
 static void

@@ -1,4 +1,5 @@
-/* Unit tests are programs that print TAP: one "ok" or "not ok" line per check, and the plan at the end.
+/* Unit tests are programs that print TAP: one "ok" or "not ok" line per check, and the plan at the
+ * end.
  *
  *     static const struct { const char *in; bool want; } cases[] = {...};
  *     TAP_EACH(cases, c)
@@ -73,7 +74,8 @@ tap_is_int(int64_t got, int64_t want, const char *file, int line, const char *na
 #define ok(cond, ...) tap_ok((cond), __FILE__, __LINE__, __VA_ARGS__)
 #define is_str(got, want, name) tap_is_str((got), (want), __FILE__, __LINE__, (name))
 #define is_z(got, want, name) tap_is_str(str_from(got), str_from(want), __FILE__, __LINE__, (name))
-#define is_int(got, want, name) tap_is_int((int64_t)(got), (int64_t)(want), __FILE__, __LINE__, (name))
+#define is_int(got, want, name)                                                                    \
+	tap_is_int((int64_t)(got), (int64_t)(want), __FILE__, __LINE__, (name))
 
 /* The plan; the program's exit status. */
 __attribute__((unused)) static int
