@@ -3,11 +3,10 @@
  * and answers pushall and get_version. Every report carries a rising layer_num, logged with its
  * wall-clock time, so that the lag up to the database can be measured.
  *
- * mqtt_fleet PORT PASSWORD SERIALS TEMPLATE REPORTS_PER_S SECONDS LOG [delta]
+ * mqtt_fleet PORT PASSWORD SERIALS TEMPLATE REPORTS_PER_S SECONDS LOG full|delta FIRST_LAYER
  *   SERIALS   file with one serial per line
  *   TEMPLATE  file with the `print` object of a full report, JSON
  *   LOG       written: "<serial> <layer> <nanoseconds since the epoch>" per report
- * Without "delta" each report is a full one.
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -32,7 +31,7 @@ struct load {
 	FILE *log;
 	atomic_uint full_replies;
 	double rate;
-	long seconds;
+	long seconds, first_layer;
 	int delta;
 };
 
@@ -188,7 +187,7 @@ run(struct load *l)
 		const long due = start + sent * gap;
 		const struct timespec at = {due / NS_PER_S, due % NS_PER_S};
 		const char *serial = l->serials[(size_t)sent % l->n_serials];
-		const long layer = sent / (long)l->n_serials + 1;
+		const long layer = sent / (long)l->n_serials + l->first_layer;
 
 		if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
 			continue;
@@ -204,8 +203,8 @@ run(struct load *l)
 static int
 usage(void)
 {
-	fputs(
-	    "usage: mqtt_fleet PORT PASSWORD SERIALS TEMPLATE REPORTS_PER_S SECONDS LOG [delta]\n",
+	fputs("usage: mqtt_fleet PORT PASSWORD SERIALS TEMPLATE REPORTS_PER_S SECONDS LOG "
+	      "full|delta FIRST_LAYER\n",
 	    stderr);
 	return 2;
 }
@@ -216,14 +215,15 @@ main(int argc, char **argv)
 	struct load l = {0};
 	long sent;
 
-	if (argc < 8)
+	if (argc < 10)
 		return usage();
 	l.n_serials = read_serials(argv[3], &l.serials);
 	l.rest = read_template(argv[4]);
 	l.rate = strtod(argv[5], NULL);
 	l.seconds = strtol(argv[6], NULL, 10);
 	l.log = fopen(argv[7], "w");
-	l.delta = argc > 8 && strcmp(argv[8], "delta") == 0;
+	l.delta = strcmp(argv[8], "delta") == 0;
+	l.first_layer = strtol(argv[9], NULL, 10);
 	if (l.n_serials == 0 || l.rest == NULL || l.log == NULL)
 		return usage();
 	signal(SIGTERM, on_signal);

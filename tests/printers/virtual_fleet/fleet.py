@@ -117,6 +117,7 @@ class Fleet:
             {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
         )
         self.printers: dict[str, Printer] = {}
+        self.asked: set[str] = set()
         self.broker_wanted = True
         self.came_up = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -240,6 +241,7 @@ class Fleet:
             print(f"mosquitto: {line}", file=sys.stderr, flush=True)
 
     def _request(self, serial: str, message: Json) -> None:
+        self.asked.add(serial)
         printer = self.printers.get(serial)
         if printer is not None:
             printer.request(message)
@@ -258,6 +260,10 @@ class Fleet:
 
     async def _op_list(self, _request: Json) -> Any:
         return [self._describe(entry) for entry in self.entries]
+
+    async def _op_asked(self, _request: Json) -> Any:
+        """How many printers were ever sent a request: sessions that got as far as talking."""
+        return len(self.asked)
 
     async def _op_state(self, request: Json) -> Any:
         entry = self._find(request)
