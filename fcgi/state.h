@@ -22,6 +22,7 @@ struct worker {
 	    *gateway_key;   /* NULL: not configured, printers' secrets cannot be taken */
 	int64_t started_ms; /* monotonic */
 	int64_t served;
+	int64_t retire_at; /* requests; 0: never */
 };
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "base/uuid.h"
 #include "proc/worker.h"
 #include "query.h"
 #include "reply.h"
@@ -82,11 +83,22 @@ serve_until_stopped(struct worker *w, struct accept *acc, int ready_fd)
 		else if (got == ACCEPT_IDLE)
 			usage_tick(w, a);
 		arena_reset(a);
-		if (got == ACCEPT_REQUEST && ++w->served == w->cfg->max_requests)
+		if (got == ACCEPT_REQUEST && ++w->served == w->retire_at)
 			proc_worker_retire(ready_fd);
 	}
 	usage_flush(w, a);
 	arena_free(a);
+}
+
+/* Spread by ±10 %, so that workers started together are not replaced together; 0 stays 0: never. */
+static int64_t
+retire_at(int64_t max_requests)
+{
+	int64_t spread = max_requests / 5;
+	uint32_t r;
+
+	random_bytes(&r, sizeof(r));
+	return max_requests - spread / 2 + r % (spread + 1);
 }
 
 static struct pg *
@@ -107,7 +119,8 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 {
 	struct arena *settings = arena_new(1 << 16);
 	struct accept *acc = accept_new(listen_fd);
-	struct worker w = {.cfg = cfg, .started_ms = clock_mono_ms()};
+	struct worker w = {
+	    .cfg = cfg, .started_ms = clock_mono_ms(), .retire_at = retire_at(cfg->max_requests)};
 	int status = 1;
 
 	w.pg = open_pg(cfg, &fcgi_sql);
