@@ -234,6 +234,6 @@ pgtap: $(BUILD)/bin/soloprintctl ## the schema's own tests, on a private Postgre
 # --- housekeeping -------------------------------------------------------------------------------
 .PHONY: clean help
 clean: ## remove the build folders
-	rm -rf build build-san build-cov build-san-cov
+	rm -rf build build-san build-cov build-san-cov build-fuzz build-fuzzer
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -26,4 +26,15 @@ fuzz_check_violations(const struct err *e, const struct violations *v)
 	}
 }
 
+/* Shapes before the NULL. */
+static inline size_t
+fuzz_count(const struct shape *const *shapes)
+{
+	size_t n = 0;
+
+	while (shapes[n])
+		n++;
+	return n;
+}
+
 #endif

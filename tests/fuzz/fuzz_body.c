@@ -9,16 +9,6 @@
 
 static struct arena *arena;
 
-static size_t
-count(const struct shape *const *shapes)
-{
-	size_t n = 0;
-
-	while (shapes[n])
-		n++;
-	return n;
-}
-
 /* A second reading of what was accepted. */
 static void
 again(const struct shape *s, struct json_object *o)
@@ -44,7 +34,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!arena)
 		arena = arena_new(1 << 28);
-	s = body_shapes[data[0] % count(body_shapes)];
+	s = body_shapes[data[0] % fuzz_count(body_shapes)];
 	e = json_in_parse(arena, (struct str){(const char *)data + 1, size - 1}, &v, &o);
 	must(!e || e == &err_malformed_json);
 	must(!e || v.n == 1);

@@ -5,16 +5,6 @@
 
 static struct arena *arena;
 
-static size_t
-count(const struct shape *const *shapes)
-{
-	size_t n = 0;
-
-	while (shapes[n])
-		n++;
-	return n;
-}
-
 /* What was taken is text that the database can be given. */
 static void
 check_bound(const struct shape *s, const void *in)
@@ -37,7 +27,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct shape *s;
 	const struct err *e;
 	struct str query;
-	size_t n = count(query_shapes);
+	size_t n = fuzz_count(query_shapes);
 	void *in;
 
 	if (!size)
