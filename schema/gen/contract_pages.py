@@ -25,5 +25,7 @@ def nginx_routes(contract: Contract) -> str:
         if "{" in path:
             where = '~ "^' + re.sub(r"\{[^}]*\}", "[^/]+", path.replace(".", r"\.")) + '$"'
         out += [f"location {where} {{", f"\tclient_max_body_size {max(most, BODY_LEAST)};"]
+        if any(op.raw.get("x-secret-response") for op in ops):
+            out.append("\tgzip off;")  # a secret beside what the client sent must not show in the length
         out += [f"\tinclude soloprint/pool-{pool}.conf;", "}"]
     return "\n".join(out) + "\n"

@@ -69,9 +69,9 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
         "SOLOPRINT_GATEWAY_KEY": str(at.var / "keys" / "gateway.key"),
         "SOLOPRINT_GATEWAY_NAME": name,
     }
-    ca = settings.gateway_ca or (str(fleet_ca(at)) if settings.fleet else "")
-    if ca:
-        env["SOLOPRINT_GATEWAY_CA"] = ca
+    # Without printers of its own a stack trusts no printer: its own CA signs none.
+    ca = settings.gateway_ca or str(fleet_ca(at) if settings.fleet else at.ca)
+    env["SOLOPRINT_GATEWAY_CA"] = ca
     command = [str(at.bin / "soloprint-gateway")]
     return Service(name, command, at.user("soloprint-gateway"), env | settings.env, umask="0077")
 
