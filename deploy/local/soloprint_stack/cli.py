@@ -374,6 +374,12 @@ def main() -> int:
         said = e.stderr or b""
         complain(f"{e.cmd[0]} failed: {said.decode() if isinstance(said, bytes) else said}")
         return 1
+    except PermissionError as e:
+        complain(f"{e.filename}: not allowed; was this state made by another user? Use that user, or another --var")
+        return 1
+    except OSError as e:
+        complain(str(e))
+        return 1
     except KeyboardInterrupt:
         complain("interrupted; run it again to go on")
         return 130

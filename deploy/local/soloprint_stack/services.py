@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -123,7 +124,9 @@ def nginx_arguments(at: Layout, settings: Settings) -> list[str]:
         where = f"[{address}]" if ":" in address else address
         out += ["--listen", f"{where}:{settings.port}"]
     if at.as_root:
-        out += ["--user", "soloprint soloprint", "--nofile", "8192"]
+        out += ["--user", "soloprint soloprint"]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    out += ["--nofile", str(8192 if hard == resource.RLIM_INFINITY else min(hard, 8192))]
     out += ["--rate", str(settings.rate), "--burst", str(settings.burst), "--conns", str(settings.conns)]
     if not settings.access_log:
         out += ["--access-log", "off"]
