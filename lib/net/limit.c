@@ -84,8 +84,8 @@ quota_list(struct arena *a, const struct limit_verdict *v, bool policy)
 	return list;
 }
 
-static const struct limit_quota *
-decisive(const struct limit_verdict *v)
+const struct limit_quota *
+limit_decisive(const struct limit_verdict *v)
 {
 	if (v->refused_by == LIMIT_BY_ADDRESS)
 		return &v->by_address;
@@ -102,7 +102,7 @@ size_t
 limit_headers_render(
     struct arena *a, const struct limit_verdict *v, struct limit_header out[LIMIT_HEADERS_MOST])
 {
-	const struct limit_quota *q = decisive(v);
+	const struct limit_quota *q = limit_decisive(v);
 	size_t n = 0;
 
 	if (v->degraded || v->unavailable)

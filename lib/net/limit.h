@@ -49,6 +49,9 @@ struct limit_verdict {
 /* Fills refused_by, policy and allowed. */
 void limit_refuse(struct limit_verdict *v, enum limit_policy by, int64_t retry_ms);
 
+/* The quota that refused; of an allowed request, the class's. */
+const struct limit_quota *limit_decisive(const struct limit_verdict *v);
+
 int64_t limit_of(const struct limit_values *set, enum limit_class cls);
 bool limit_values_equal(const struct limit_values *a, const struct limit_values *b);
 /* "read", "write", "control", "login". */

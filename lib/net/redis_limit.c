@@ -323,14 +323,6 @@ in_seconds(int64_t ms)
 	return (ms + 999) / 1000;
 }
 
-static const struct limit_quota *
-decisive(const struct limit_verdict *v)
-{
-	if (v->refused_by == LIMIT_BY_ADDRESS)
-		return &v->by_address;
-	return v->refused_by == LIMIT_BY_BURST ? &v->by_second : &v->by_class;
-}
-
 enum {
 	A_ALLOWED,
 	A_WHO,
@@ -378,7 +370,7 @@ judge(const struct limiter *l, const int64_t v[A_SIZE], struct limit_verdict *ou
 	}
 	if (!v[A_ALLOWED])
 		limit_refuse(out, who[v[A_WHO] == 1 ? 1 : v[A_WHO] == 2 ? 2 : 0], v[A_RETRY_MS]);
-	out->reset_epoch_s = clock_unix_s() + decisive(out)->reset_s;
+	out->reset_epoch_s = clock_unix_s() + limit_decisive(out)->reset_s;
 }
 
 void
