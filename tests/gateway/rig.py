@@ -43,6 +43,14 @@ def short_folder(prefix: str) -> Path:
     return folder
 
 
+def sanitized() -> bool:
+    program = BUILD / "bin" / "soloprint-gateway"
+    return program.exists() and b"__asan_init" in program.read_bytes()
+
+
+SANITIZED = sanitized()
+
+
 class Postgres:
     """A cluster with the schema deployed. Trusts everyone: its socket lives in a folder of this run."""
 
@@ -227,12 +235,12 @@ class World:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for gateway in self.gateways:
-            if gateway.alive:
-                gateway.stop()
+        ends = [(gateway.stop(), gateway) for gateway in self.gateways if gateway.alive]
         if exc[0] is None:
             self.db.execute("UPDATE app.printers SET deleted_at = now() WHERE org_id = %s", [self.org])
+        failed = [gateway.log_path.read_text()[-4000:] for status, gateway in ends if status != 0]
         self.stack.close()
+        assert exc[0] is not None or not failed, failed
 
     def _make_org(self) -> uuid.UUID:
         slug = f"org-{uuid.uuid4().hex[:12]}"
