@@ -20,7 +20,7 @@ OPERATIONS = CONTRACT.operations
 KEYED = [op for op in OPERATIONS if not op.public]
 WITH_IDS = [op for op in KEYED if op.path_names]
 CANARY = "canary-5f1e"
-TABLES = ("printers", "printer_groups", "printer_group_members", "printer_status")
+TABLES = ("printers", "printer_groups", "printer_group_members")
 
 
 class Pair:

@@ -148,8 +148,9 @@ def test_reload_takes_the_new_program(make_pool: PoolMaker) -> None:
     pool = make_pool(workers=2).ready()
     before = pool.ask().size
     replace_program(pool, STUB, b"x" * 77)
-    signal_one(next(iter(pool.children())), signal.SIGKILL)  # a replacement is of the same generation
-    until("replaced", lambda: len(pool.children()) == 2)
+    victim = next(iter(pool.children()))
+    signal_one(victim, signal.SIGKILL)  # a replacement is of the same generation
+    until("replaced", lambda: gone(victim) and victim not in pool.children() and len(pool.children()) == 2)
     assert {pool.ask().size for _ in range(10)} == {before}
     pool.signal(signal.SIGHUP)
     until("reloaded", lambda: pool.said("reloaded"))
