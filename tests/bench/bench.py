@@ -241,6 +241,35 @@ def worker_memory_mib(stack: Stack) -> float:
     return max(private) / 1024
 
 
+PROGRAMS = {"postgres": "Postgres", "soloprint-api": "API workers", "nginx": "nginx", "redis-server": "Redis"}
+
+
+def cpu_us() -> dict[str, float]:
+    """Processor time so far, by program."""
+    used = dict.fromkeys(PROGRAMS.values(), 0.0)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = stat.read_text().rpartition(")")
+        except OSError:
+            continue
+        name = PROGRAMS.get(head.partition("(")[2])
+        if name:
+            fields = tail.split()
+            used[name] += (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def profile(measured: Callable[[], dict[str, float]], seconds: int) -> str:
+    """Who spends how much processor time on one request while `measured` runs."""
+    before = cpu_us()
+    rate = measured()["rate"]
+    after = cpu_us()
+    requests = rate * seconds
+    each = {k: (after[k] - before[k]) / requests for k in before}
+    total = sum(each.values())
+    return "\n".join(f"  {k:<14} {v:7.0f} µs  {v / total:5.0%}" for k, v in each.items())
+
+
 # --- the run --------------------------------------------------------------------------------------
 
 
@@ -272,6 +301,10 @@ def measure(stack: Stack, orgs: list[Org], rounds: int, seconds: int) -> dict[st
                 with peer(name, stack, keys[0]) as url:
                     wrk(url, 1, keys)
                     note(name, wrk(url, seconds, keys)["rate"])
+        print("processor time per list over http")
+        print(profile(lambda: wrk(http + LIST, seconds, keys), seconds))
+        print("processor time per list over https")
+        print(profile(lambda: wrk(stack.url + LIST, seconds, keys), seconds))
     mid = {k: median(v) for k, v in got.items()}
     ratios = {
         "list over http / pgbench": mid["list over http"] / mid["pgbench"],
