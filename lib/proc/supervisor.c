@@ -54,8 +54,9 @@ struct supervisor {
 	int signal_fd;
 	struct generation now, before; /* before: while reloading, the one still in charge */
 	int generations;               /* started so far */
-	int young;                     /* young deaths in a row */
+	int young;                     /* deaths in a row before being ready */
 	int64_t young_ms;              /* the last of them */
+	int64_t crash_ms;              /* last young death of a worker that had been ready */
 	int64_t start_ms;              /* no worker is started before this time */
 	bool reloading, reload_again, stopping, announced;
 };
@@ -143,8 +144,8 @@ become_worker(const struct supervisor *s, const struct child *c, int ready_fd, p
 	_exit(127);
 }
 
-/* A worker died young, or could not be started: spaces the next starts. Workers started together
- * that die together count once. */
+/* A worker died before it was ready, or could not be started: spaces the next starts. Workers
+ * started together that die together count once. */
 static void
 slow_down(struct supervisor *s, int64_t started_ms, int64_t now)
 {
@@ -163,6 +164,19 @@ slow_down(struct supervisor *s, int64_t started_ms, int64_t now)
 		log_warn("workers die young, waiting before the next start",
 		    LOG_Z("pool", s->cfg->name), LOG_I("deaths", s->young),
 		    LOG_I("wait_ms", space));
+}
+
+/* A worker had been ready and died young: requests may be what kills them. The others and the next
+ * ones serve on, so starts are only kept from following each other without a pause. */
+static void
+space_out(struct supervisor *s, int64_t now)
+{
+	int64_t earliest = s->crash_ms + SPACE_MS;
+
+	if (now >= earliest)
+		s->crash_ms = now;
+	else if (s->start_ms < earliest)
+		s->start_ms = earliest;
 }
 
 static void
@@ -357,9 +371,10 @@ child_ended(struct supervisor *s, struct child *c, int status, int64_t now)
 	    LOG_I("status", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
 	    LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
 	    LOG_I("age_ms", now - c->started_ms));
-	if (!asked && c->generation == s->now.number &&
-	    (c->state == CHILD_STARTING || (!clean && now - c->started_ms < YOUNG_MS)))
+	if (!asked && c->generation == s->now.number && c->state == CHILD_STARTING)
 		slow_down(s, c->started_ms, now);
+	else if (!asked && !clean && now - c->started_ms < YOUNG_MS)
+		space_out(s, now);
 	if (c->pipe_fd >= 0)
 		close(c->pipe_fd);
 	*c = (struct child){.pipe_fd = -1};

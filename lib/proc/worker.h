@@ -1,5 +1,4 @@
-/* The worker's side of the supervisor: how a process learns that it is a worker, and what it tells.
- */
+/* The worker's side of the supervisor: how a process learns that it is one, and what it tells. */
 #ifndef PROC_WORKER_H
 #define PROC_WORKER_H
 
@@ -26,8 +25,7 @@ void proc_worker_retire(int ready_fd);
 
 /* SIGTERM or SIGINT has come: finish the request at hand and exit 0. In a worker, accept() on
  * listen_fd then fails with ENOTSOCK, also when it was waiting; other system calls go on. libfcgi
- * keeps these handlers when they are installed before FCGX_Init, and FCGX_Accept_r answers below 0.
- */
+ * keeps these handlers when installed before FCGX_Init; FCGX_Accept_r then answers below 0. */
 bool proc_stop_asked(void);
 /* For programs that are no workers: the same flag; system calls that wait return EINTR. */
 void proc_stop_install(void);
