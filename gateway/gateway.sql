@@ -5,6 +5,16 @@
 INSERT INTO sec.gateways AS g (id, name, started_at, heartbeat_at, sessions) VALUES ($1, $2, now(), now(), $3)
 	ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), sessions = excluded.sessions;
 
+-- A gateway of our name that is known to be dead: what it held is free.
+-- name: gw_inherit :exec
+-- params: uuid, text
+WITH dead AS (
+	DELETE FROM sec.gateways AS g WHERE g.id <> $1 AND (g.name = $2 OR g.heartbeat_at < now() - '1 hour'::interval)
+		RETURNING g.id, g.name
+)
+UPDATE sec.printer_index AS i SET gateway_id = NULL, expires_at = NULL
+	FROM dead WHERE i.gateway_id = dead.id AND dead.name = $2;
+
 -- name: gw_renew :many
 -- params: uuid, interval
 UPDATE sec.printer_index AS i SET expires_at = now() + $2 WHERE i.gateway_id = $1

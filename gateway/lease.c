@@ -26,8 +26,8 @@ struct leases {
 	struct timer tick, expiry;
 	uint64_t round;
 	int until_renew; /* ticks */
-	bool busy, leaving;
-	int64_t sent_ms, renewed_ms, hurried_ms;
+	bool busy, leaving, inherited;
+	int64_t sent_ms, hurried_ms;
 	int64_t gateways, printers;
 	void (*left)(void *ctx);
 	void *left_ctx;
@@ -312,7 +312,7 @@ renewed(void *ctx, bool ok, const char *sqlstate)
 		l->busy = false;
 		return;
 	}
-	l->renewed_ms = l->sent_ms;
+	l->inherited = true;
 	timer_set(
 	    l->loop, &l->expiry, l->sent_ms + l->cfg.lease_ms - MARGIN_MS - loop_now(l->loop));
 	drop_unseen(l);
@@ -327,10 +327,13 @@ renew(struct leases *l)
 	const char *beat[] = {l->id_text, l->cfg.name, sessions};
 	const char *hold[] = {l->id_text, l->interval};
 	const char *share[] = {l->interval};
+	const char *inherit[] = {l->id_text, l->cfg.name};
 
 	snprintf(sessions, sizeof(sessions), "%d", l->hooks.sessions(l->hooks.ctx));
 	l->round++;
 	l->sent_ms = loop_now(l->loop);
+	if (l->cfg.sole && !l->inherited)
+		pgq_add(l->q, &SQL_gw_inherit, inherit);
 	pgq_add(l->q, &SQL_gw_beat, beat);
 	pgq_add(l->q, &SQL_gw_renew, hold);
 	pgq_add(l->q, &SQL_gw_share, share);

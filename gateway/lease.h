@@ -28,6 +28,8 @@ struct lease_hooks {
 
 struct lease_config {
 	const char *name;
+	bool sole; /* no other living gateway has this name: leases of a former one are ours to take
+		    */
 	int64_t lease_ms, sessions_most;
 };
 

@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "gateway/fleet.h"
+#include "gateway/identity.h"
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
@@ -43,6 +44,7 @@ struct process {
 	struct loop *loop;
 	struct gateway gateway;
 	struct fleet fleet;
+	struct identity identity;
 	struct watch signals;
 	struct timer report, deadline;
 	int signal_fd;
@@ -156,8 +158,8 @@ static bool
 start(struct process *p)
 {
 	struct driver_config dc = {cfg_ca};
-	struct sink_pg_config sc = {
-	    cfg_db, cfg_name, cfg_key, cfg_sessions, cfg_lease_ms, cfg_batch_ms};
+	struct sink_pg_config sc = {cfg_db, p->identity.name, p->identity.sole, cfg_key,
+	    cfg_sessions, cfg_lease_ms, cfg_batch_ms};
 	struct sink_client client;
 
 	p->loop = loop_new();
@@ -214,13 +216,15 @@ main(void)
 		log_warn("log level is not known", LOG_Z("level", cfg_level));
 	log_init("gateway", level);
 	raise_limits();
+	identity_init(&p.identity, cfg_name, cfg_db);
 	ok = start(&p);
 	if (ok) {
 		sd_notify(0, "READY=1");
-		log_info("ready", LOG_Z("name", cfg_name));
+		log_info("ready", LOG_Z("name", p.identity.name), LOG_I("sole", p.identity.sole));
 		loop_run(p.loop);
 		on_report(&p);
 	}
 	finish(&p);
+	identity_fini(&p.identity);
 	return ok ? 0 : 1;
 }

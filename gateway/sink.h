@@ -58,7 +58,8 @@ struct sink {
 
 struct sink_pg_config {
 	const char *conninfo;
-	const char *name;     /* of this gateway, for people */
+	const char *name;     /* of this gateway */
+	bool sole;            /* no other living gateway has this name */
 	const char *key_path; /* private key that opens secrets */
 	int64_t sessions_most;
 	int64_t lease_ms;

@@ -144,7 +144,7 @@ sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct si
 	static const char *const channels[] = {"printer_changed", "printer_refresh", NULL};
 	struct sink_pg *k = calloc(1, sizeof(*k));
 	struct pgq_config qc = {cfg->conninfo, &gateway_sql, channels, on_up, NULL, on_notify, k};
-	struct lease_config lc = {cfg->name, cfg->lease_ms, cfg->sessions_most};
+	struct lease_config lc = {cfg->name, cfg->sole, cfg->lease_ms, cfg->sessions_most};
 	struct lease_hooks hooks = {k, load, revoke, refresh, sessions};
 
 	must(k != NULL);
