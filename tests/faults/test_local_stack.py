@@ -33,12 +33,17 @@ def pids(stack: Stack) -> dict[str, int]:
     return {name: int(stack.service("pid", name)) for name in SERVICES}
 
 
-def healthy(stack: Stack) -> bool:
+def health(stack: Stack) -> str:
+    """What the service says of itself; "" when it does not answer, or not with 200."""
     try:
         answer = httpx.get(f"{stack.url}/v1/health", verify=False, timeout=5)
     except httpx.HTTPError:
-        return False
-    return answer.status_code == 200 and answer.json()["status"] == "healthy"
+        return ""
+    return str(answer.json()["status"]) if answer.status_code == 200 else ""
+
+
+def healthy(stack: Stack) -> bool:
+    return health(stack) == "healthy"
 
 
 def try_up(stack: Stack, *args: str) -> subprocess.CompletedProcess[str]:
@@ -77,10 +82,11 @@ def test_what_is_killed_comes_back(mine: Stack, service: str) -> None:
     old = int(mine.service("pid", service))
     signal_one(old, signal.SIGKILL)
     until(
-        lambda: healthy(mine) and int(mine.service("pid", service)) not in (0, old),
+        lambda: health(mine) and int(mine.service("pid", service)) not in (0, old),
         BACK_WITHIN_S,
         what=f"{service} is back",
     )
+    until(lambda: healthy(mine), 20, what="every component is well")
 
 
 def test_a_killed_supervisor_of_one_service_takes_it_along(mine: Stack) -> None:
