@@ -241,20 +241,20 @@ def worker_memory_mib(stack: Stack) -> float:
     return max(private) / 1024
 
 
-PROGRAMS = {"postgres": "Postgres", "soloprint-api": "API workers", "nginx": "nginx", "redis-server": "Redis"}
+PROGRAMS = {"postgres": "Postgres", "soloprint": "API workers", "nginx": "nginx", "redis-server": "Redis"}
 
 
 def cpu_us() -> dict[str, float]:
     """Processor time so far, by program."""
     used = dict.fromkeys(PROGRAMS.values(), 0.0)
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            head, _, tail = stat.read_text().rpartition(")")
+            command = (process / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        name = PROGRAMS.get(head.partition("(")[2])
+        name = PROGRAMS.get(re.split(r"[: ]", command)[0].rpartition("/")[2])
         if name:
-            fields = tail.split()
             used[name] += (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
     return used
 
