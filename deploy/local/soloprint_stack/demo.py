@@ -114,6 +114,6 @@ def goodbye(at: Layout, url: str, key: str, env: Path, printer: str) -> str:
   Try it:
     . {env}
     curl --cacert {at.ca} {url}/v1/health
-    {curl} '{url}/v1/printers?status=printing'
+    {curl} '{url}/v1/printers?sort=name&limit=2'
     {curl} {url}/v1/printers/{printer}/status
 """
