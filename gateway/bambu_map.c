@@ -160,6 +160,10 @@ follow(struct bambu_state *b, const struct bambu_when *now)
 		enter(b, to, now);
 	if (to != PRINTER_FAILED)
 		return;
+	if (!b->deciding && b->outcome == OUTCOME_NONE) { /* taken over while it was undecided */
+		b->deciding = true;
+		b->decide_at_ms = now->mono_ms + DECIDE_MS;
+	}
 	if (cancelled(b))
 		b->outcome = OUTCOME_CANCELLED;
 	else if (b->deciding && now->mono_ms >= b->decide_at_ms)
