@@ -25,6 +25,7 @@ FLAGS = ("--time-scale", "30")
 NAMES = [each["name"] for each in PRINTERS]
 LASTING = ("silence", "garbage", "flap", "unreachable", "slow", "blackhole", "wrong_code", "wrong_cert")
 GATEWAYS = 2
+BUSY = {"preparing", "printing", "paused"}
 
 
 class Chaos:
@@ -87,17 +88,27 @@ def settle(world: World) -> None:
         world.fleet.fault(name, "drop")
 
 
-def true_row(world: World, name: str) -> bool:
+def untrue(world: World, name: str) -> list[Any]:
+    """What the row says otherwise than the printer."""
     record, row = world.fleet.describe(name)["record"], world.status(name)
     states = {"IDLE": "idle", "FINISH": "finished", "FAILED": "failed"}
-    if row["connection"]["state"] != "connected" or row["state"] != states.get(record["gcode_state"]):
-        return False
-    slots = [slot["present"] for unit in row["ams"]["units"] for slot in unit["slots"]]
-    return (
-        row["speed"]["percent"] == record["spd_mag"]
-        and len(slots) == 4 * len(record["ams"]["ams"])
-        and all(slots)
-    )
+    units = (row["ams"] or {"units": []})["units"]
+    slots = [slot["present"] for unit in units for slot in unit["slots"]]
+    pairs = [
+        (row["connection"]["state"], "connected"),
+        (row["state"], states.get(record["gcode_state"])),
+        ((row["speed"] or {}).get("percent"), record["spd_mag"]),
+        (slots, [True] * 4 * len(record["ams"]["ams"])),
+    ]
+    wrong = [pair for pair in pairs if pair[0] != pair[1]]
+    return [*wrong, row["connection"]] if wrong else []
+
+
+def wait_true(world: World, name: str) -> None:
+    try:
+        wait_for(lambda: not untrue(world, name), 60, "truth", 0.2)
+    except AssertionError:
+        raise AssertionError((name, untrue(world, name), world.fleet.describe(name)["faults"])) from None
 
 
 def run(world: World, seconds: float) -> None:
@@ -120,12 +131,19 @@ def run(world: World, seconds: float) -> None:
     for name in NAMES:
         world.fleet.ctl("set", name, fields={"spd_lvl": 4, "spd_mag": 166})
     for name in NAMES:
-        wait_for(lambda: true_row(world, name), 60, f"the truth about {name}", 0.2)  # noqa: B023
+        wait_true(world, name)
     wait_for(lambda: all(each["sessions"] == 1 for each in world.fleet.ctl("list")), 30, "one session each")
     for name in NAMES:
-        changes = world.events(name)
-        broken = [(a, b) for a, b in zip(changes, changes[1:], strict=False) if a["to"] != b["from"]]
-        assert not broken, (name, broken)
+        assert not gaps(world.events(name)), (name, gaps(world.events(name)))
+
+
+def gaps(changes: list[dict[str, Any]]) -> list[Any]:
+    """Where one event does not begin as the one before it ended.
+
+    A failure is told when its outcome is known; what was before is lost if the gateway is killed until then.
+    """
+    pairs = [(a, b) for a, b in zip(changes, changes[1:], strict=False) if a["to"] != b["from"]]
+    return [(a, b) for a, b in pairs if not (b["to"] == "failed" and {a["to"], b["from"]} <= BUSY)]
 
 
 def test_half_a_minute(world: World) -> None:

@@ -127,3 +127,29 @@ def test_gateways_are_listed_while_they_live(world: World) -> None:
     wait_for(lambda: listed() == 2, 15, "two gateways")
     second.stop()
     wait_for(lambda: listed() == 1, 20, "one gateway")
+
+
+def test_a_failure_whose_outcome_is_awaited_survives_the_gateway(world: World) -> None:
+    """A cancel's code comes seconds after the failure; the gateway that saw the failure is dead by then."""
+    for gateway in world.gateways:
+        if gateway.alive:
+            gateway.stop()
+    first = world.start_gateway()
+    world.wait_connected(*NAMES)
+    cancelled, failed = NAMES[0], NAMES[1]
+    seen = {name: len(world.events(name)) for name in (cancelled, failed)}
+    for name in seen:
+        if world.fleet.describe(name)["gcode_state"] != "RUNNING":
+            world.fleet.ctl("print", name)
+    for name in seen:
+        world.wait_state(name, "printing", 30)
+    world.fleet.ctl("cancel", cancelled)
+    world.fleet.ctl("fail", failed, code=0)
+    for name in seen:
+        world.wait_state(name, "failed")
+    first.kill()
+    world.start_gateway()
+    for name, outcome in ((cancelled, "cancelled"), (failed, "failed")):
+        wait_for(lambda: (world.status(name)["job"] or {}).get("outcome") == outcome, 40, "outcome")  # noqa: B023
+        told = [each for each in world.events(name)[seen[name] :] if each["to"] == "failed"]
+        assert [each["job_outcome"] for each in told] == [outcome]

@@ -60,6 +60,7 @@ class Relay:
             await (self.close() if on else self.open())
         elif kind == "flap":
             self._flap(on)
+            await self.open()
         elif kind in ("wrong_cert", "blackhole"):
             self.drop()
 
