@@ -9,9 +9,17 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 from fastapi import FastAPI, Header, HTTPException, Query, Request
+from fastapi.responses import JSONResponse
 
 BEGIN = "SELECT * FROM sec.begin_request($1, 'operations.read', 'listPrinters', $2, 'bench')"
 LIST = os.environ["LIST_SQL"]
+
+
+class Page(JSONResponse):
+    """Rows as they come: FastAPI's own encoder, which walks every value, would take ten times as long."""
+
+    def render(self, content: object) -> bytes:
+        return json.dumps(content, default=str, separators=(",", ":")).encode()
 
 
 async def prepare(connection: asyncpg.Connection) -> None:
@@ -39,4 +47,4 @@ async def printers(request: Request, authorization: str = Header(), limit: int =
             raise HTTPException(401) from e
         rows = await connection.fetch(LIST)
     data = [{k: v for k, v in row.items() if not k.startswith("_")} for row in rows[:limit]]
-    return {"data": data, "has_more": len(rows) > limit, "next_cursor": None}
+    return Page({"data": data, "has_more": len(rows) > limit, "next_cursor": None})
