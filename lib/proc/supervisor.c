@@ -339,8 +339,9 @@ reload_step(struct supervisor *s, int64_t now)
 
 /* --- events ------------------------------------------------------------------------------- */
 
+/* What a worker says. One that has become ready ends a row of failed starts. */
 static void
-read_pipe(struct child *c)
+read_pipe(struct supervisor *s, struct child *c)
 {
 	char said[16];
 	ssize_t n = read(c->pipe_fd, said, sizeof said);
@@ -352,10 +353,12 @@ read_pipe(struct child *c)
 		c->pipe_fd = -1;
 	}
 	for (ssize_t i = 0; i < n; i++) {
-		if (said[i] == PROC_SAYS_READY && c->state == CHILD_STARTING)
+		if (said[i] == PROC_SAYS_READY && c->state == CHILD_STARTING) {
 			c->state = CHILD_READY;
-		else if (said[i] == PROC_SAYS_RETIRE && c->state == CHILD_READY)
+			s->young = c->generation == s->now.number ? 0 : s->young;
+		} else if (said[i] == PROC_SAYS_RETIRE && c->state == CHILD_READY) {
 			c->state = CHILD_RETIRING;
+		}
 	}
 }
 
@@ -469,7 +472,7 @@ wait_event(struct supervisor *s)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		if (s->polls[i].revents)
-			read_pipe(&s->children[i]);
+			read_pipe(s, &s->children[i]);
 	}
 	if (s->polls[n].revents)
 		read_signals(s, clock_mono_ms());
