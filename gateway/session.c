@@ -443,7 +443,8 @@ session_new(struct gateway *g, const struct work *w)
 	status_init(&s->status, g->sink, w->org, w->printer);
 	s->status.record.state = s->told = w->state;
 	if (w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE) {
-		/* The predecessor was waiting for the outcome: it told nobody of the failure yet. */
+		/* The predecessor was waiting for the outcome: it told nobody of the failure yet.
+		 */
 		s->told = PRINTER_PRINTING;
 		s->status.record.job.present = s->undecided = true;
 	}
