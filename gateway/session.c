@@ -73,8 +73,8 @@ tell(struct session *s)
 	}
 	if (r->state == s->told)
 		return;
-	s->undecided = r->state == PRINTER_FAILED && r->job.present &&
-	    r->job.outcome == OUTCOME_NONE;
+	s->undecided = r->state == PRINTER_FAILED && r->job.outcome == OUTCOME_NONE &&
+	    (r->job.present || s->undecided);
 	if (!s->undecided)
 		tell_state(s, r->state, ended ? r->job.outcome : OUTCOME_NONE);
 }
@@ -410,7 +410,7 @@ begin(struct session *s, const struct work *w)
 	}
 	s->d = s->driver->create(s->g->envs[place], s);
 	if (s->told != PRINTER_OFFLINE) {
-		s->driver->recall(s->d, w->state, w->outcome, w->started_ms, (int32_t)w->progress);
+		s->driver->recall(s->d, s->told, w->outcome, w->started_ms, (int32_t)w->progress);
 		timer_set(s->g->loop, &s->offline, s->g->offline_ms);
 	}
 	set_connection(s, CONN_CONNECTING, REASON_NONE);
@@ -442,6 +442,9 @@ session_new(struct gateway *g, const struct work *w)
 	s->g = g;
 	status_init(&s->status, g->sink, w->org, w->printer);
 	s->status.record.state = s->told = w->state;
+	s->undecided = w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE;
+	if (s->undecided) /* another gateway saw the failure and ended before it could tell */
+		s->told = PRINTER_PRINTING;
 	if (w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE) {
 		/* The predecessor was waiting for the outcome: it told nobody of the failure yet.
 		 */

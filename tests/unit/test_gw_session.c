@@ -429,6 +429,29 @@ test_outcome(void)
 	done(&b);
 }
 
+/* The gateway that saw the failure has ended before the outcome was known. */
+static void
+test_inherited_failure(void)
+{
+	struct bench b;
+	struct record *r;
+
+	setup(&b);
+	b.w.state = PRINTER_FAILED;
+	b.s = session_new(&b.g, &b.w);
+	ok(run_until(&b, dialled), "dials");
+	session_up(b.s);
+	r = session_record(b.s);
+	is_z(b.sink.told, "", "nothing is told yet");
+	r->job.present = true;
+	session_report(b.s, REC_JOB, REASON_NONE);
+	is_z(b.sink.told, "", "nor with the first report");
+	r->job.outcome = OUTCOME_CANCELLED;
+	session_changed(b.s, REC_JOB);
+	is_z(b.sink.told, "printing>failed=cancelled ", "but with the outcome");
+	done(&b);
+}
+
 static void
 test_wrong_code(void)
 {
@@ -494,6 +517,7 @@ main(void)
 	test_quick_return();
 	test_silence();
 	test_outcome();
+	test_inherited_failure();
 	test_wrong_code();
 	test_update();
 	test_refresh_and_stop();
