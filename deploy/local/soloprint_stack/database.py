@@ -25,6 +25,7 @@ maintenance_work_mem = 64MB
 synchronous_commit = on
 fsync = on
 full_page_writes = on
+recovery_init_sync_method = syncfs
 wal_compression = on
 max_wal_size = 1GB
 checkpoint_timeout = 15min
