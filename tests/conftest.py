@@ -50,7 +50,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Stack:
-    """The run's shared stack. Tests that kill or reconfigure parts of it make their own: own_stack."""
+    """The run's shared stack, without a gateway: tests say themselves what printers report.
+    Tests that kill or reconfigure parts of it make their own: own_stack."""
     ready = os.environ.get("SOLOPRINT_TEST_STACK")
     if ready:
         return Stack(Path(ready), 0)
@@ -66,7 +67,7 @@ def stack() -> Stack:
         known = {"folder": str(made.folder), "port": made.port}
         note.write_text(json.dumps(known))
         try:
-            return made.up()
+            return made.up("--gateways", "0")
         except AssertionError as e:
             note.write_text(json.dumps({**known, "failed": str(e)}))
             raise
