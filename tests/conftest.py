@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -46,6 +47,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             print(f"\n{log}:\n{text[max(0, text.index('Sanitizer') - 200):][:4000]}")
             session.exitstatus = 1
     remove(stack)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(RUN, ""), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
