@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,9 +34,13 @@ PRINTERS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
-    with RunningFleet(tmp_path_factory.mktemp("fleet"), PRINTERS, "--time-scale", "200") as running:
+def fleet() -> Iterator[RunningFleet]:
+    """Not in pytest's own folder: each run of pytest closes that to the broker's user again."""
+    folder = Path(tempfile.mkdtemp(prefix="slp-fleet-", dir="/tmp"))
+    folder.chmod(0o755)
+    with RunningFleet(folder, PRINTERS, "--time-scale", "200") as running:
         yield running
+    shutil.rmtree(folder)
 
 
 class Watcher:
@@ -340,7 +346,10 @@ def test_broker_restart(fleet: RunningFleet) -> None:
         wait_for(watcher.reports, what="report")
         fleet.ctl("broker", action="restart")
         wait_for(lambda: watcher.down, what="disconnect")
-        wait_for(watcher.client.is_connected, 15, "reconnect")
+        try:
+            wait_for(watcher.client.is_connected, 15, "reconnect")
+        except AssertionError:
+            raise AssertionError((fleet.ctl("list"), (fleet.folder / "fleet.log").read_text())) from None
         seen = len(watcher.messages)
         wait_for(lambda: len(watcher.messages) > seen + 2, 10, "reports after the restart")
 
