@@ -7,6 +7,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+from virtual_fleet.broker import die_with_parent
 from virtual_fleet.harness import RunningFleet, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,10 +90,24 @@ class Postgres:
             raise AssertionError(f"{program}: {done.stderr.decode()}")
 
     def start(self) -> None:
-        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "start")
+        """As a child that ends with this process, however that ends."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(PG_BIN / "postgres"), "-D", str(self.folder / "data")],
+                user=self.user,
+                group=self.user,
+                extra_groups=[] if self.user else None,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: die_with_parent(signal.SIGQUIT),
+            )
+        ready = [str(PG_BIN / "pg_isready"), "-q", "-h", str(self.folder), "-U", "postgres", "-d", "postgres"]
+        wait_for(lambda: subprocess.run(ready).returncode == 0, 30, "Postgres")
 
     def stop(self, mode: str = "immediate") -> None:
-        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-m", mode, "stop")
+        self._run("pg_ctl", "-D", self.folder / "data", "-W", "-m", mode, "stop")
+        self.process.wait(30)
 
     def _psql(self, dbname: str, *words: str) -> None:
         command = [
@@ -173,7 +189,9 @@ class Gateway:
         self.log_path = log
         self.log = log.open("ab")
         program = BUILD / "bin" / "soloprint-gateway"
-        self.process = subprocess.Popen([str(program)], env=environment, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [str(program)], env=environment, stdout=self.log, stderr=self.log, preexec_fn=die_with_parent
+        )
 
     @property
     def alive(self) -> bool:

@@ -53,8 +53,8 @@ def find_mosquitto() -> str:
     return path
 
 
-def die_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, number)
 
 
 class Broker:
