@@ -15,7 +15,8 @@ struct app_config {
 	int64_t workers, max_requests, drain_ms;
 	/* derived */
 	enum log_level log_level;
-	bool prepared; /* SOLOPRINT_STATEMENTS is "prepared" */
+	bool prepared;    /* SOLOPRINT_STATEMENTS is "prepared" */
+	int64_t since_ms; /* when the service started, monotonic */
 };
 
 /* Reads the environment; what is wrong is logged. */

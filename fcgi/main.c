@@ -98,5 +98,8 @@ main(int argc, char **argv)
 	if (argc < 1 || !app_config_load(&cfg))
 		return 1;
 	log_init("api", cfg.log_level);
-	return is_worker ? worker_main(&cfg, w.listen_fd, w.ready_fd) : supervise(&cfg, argv[0]);
+	if (!is_worker)
+		return supervise(&cfg, argv[0]);
+	cfg.since_ms = w.since_ms;
+	return worker_main(&cfg, w.listen_fd, w.ready_fd);
 }

@@ -18,9 +18,7 @@ struct worker {
 	struct limiter *limiter;
 	struct usage *usage;
 	uint8_t cursor_key[CURSOR_KEY_LEN];
-	struct seal_public
-	    *gateway_key;   /* NULL: not configured, printers' secrets cannot be taken */
-	int64_t started_ms; /* monotonic */
+	struct seal_public *gateway_key; /* seals printers' secrets */
 	int64_t served;
 	int64_t retire_at; /* requests; 0: never */
 };

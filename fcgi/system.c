@@ -150,7 +150,7 @@ getSystemInfo(struct req *r)
 	struct query *q = query(r, &SQL_system_info);
 	const struct err *e = query_run(r);
 	struct str now = clock_rfc3339(r->arena, clock_unix_ms());
-	int64_t uptime_s = (clock_mono_ms() - r->w->started_ms) / 1000;
+	int64_t uptime_s = (clock_mono_ms() - r->w->cfg->since_ms) / 1000;
 	struct buf *b;
 
 	if (e)

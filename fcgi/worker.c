@@ -119,8 +119,7 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 {
 	struct arena *settings = arena_new(1 << 16);
 	struct accept *acc = accept_new(listen_fd);
-	struct worker w = {
-	    .cfg = cfg, .started_ms = clock_mono_ms(), .retire_at = retire_at(cfg->max_requests)};
+	struct worker w = {.cfg = cfg, .retire_at = retire_at(cfg->max_requests)};
 	int status = 1;
 
 	w.pg = open_pg(cfg, &fcgi_sql);

@@ -58,6 +58,7 @@ struct supervisor {
 	int64_t young_ms;              /* the last of them */
 	int64_t crash_ms;              /* last young death of a worker that had been ready */
 	int64_t start_ms;              /* no worker is started before this time */
+	int64_t since_ms;              /* when this supervisor started */
 	bool reloading, reload_again, stopping, announced;
 };
 
@@ -128,12 +129,12 @@ free_child(struct supervisor *s)
 __attribute__((noreturn)) static void
 become_worker(const struct supervisor *s, const struct child *c, int ready_fd, pid_t parent)
 {
-	char start[80], title[128];
+	char start[96], title[128];
 	char *argv[] = {title, NULL};
 	sigset_t none;
 
-	snprintf(start, sizeof start, "%d,%d,%d,%d,%d", s->cfg->listen_fd, ready_fd, c->slot,
-	    c->generation, (int)parent);
+	snprintf(start, sizeof start, "%d,%d,%d,%d,%d,%lld", s->cfg->listen_fd, ready_fd, c->slot,
+	    c->generation, (int)parent, (long long)s->since_ms);
 	snprintf(title, sizeof title, "soloprint: worker %s/%d", s->cfg->name, c->slot);
 	sigemptyset(&none);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -540,6 +541,7 @@ supervisor_run(const struct supervisor_config *cfg)
 		log_error("cannot set up the supervisor", LOG_I("errno", errno));
 		return 1;
 	}
+	s.since_ms = clock_mono_ms();
 	while (!s.stopping || any_child(&s)) {
 		step(&s, clock_mono_ms());
 		if (s.stopping && !any_child(&s))

@@ -62,20 +62,22 @@ proc_harden(void)
 #endif
 }
 
-/* "listen,ready,slot,generation,parent" */
+/* "listen,ready,slot,generation,parent,since" */
 static bool
 parse_start(struct str text, struct proc_worker *w, pid_t *parent)
 {
-	int64_t v[5];
+	int64_t v[6];
 
-	for (size_t i = 0; i < 5; i++) {
-		if (!str_to_i64(str_cut(&text, ','), &v[i]) || v[i] < 0 || v[i] > INT32_MAX)
+	for (size_t i = 0; i < 6; i++) {
+		if (!str_to_i64(str_cut(&text, ','), &v[i]) || v[i] < 0 ||
+		    (i < 5 && v[i] > INT32_MAX))
 			return false;
 	}
 	*w = (struct proc_worker){.listen_fd = (int)v[0],
 	    .ready_fd = (int)v[1],
 	    .slot = (int)v[2],
-	    .generation = (int)v[3]};
+	    .generation = (int)v[3],
+	    .since_ms = v[5]};
 	*parent = (pid_t)v[4];
 	return text.n == 0;
 }

@@ -3,12 +3,14 @@
 #define PROC_WORKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct proc_worker {
-	int listen_fd;  /* shared by all workers of the pool; blocking */
-	int ready_fd;   /* for proc_worker_ready and proc_worker_retire */
-	int slot;       /* 0 … workers-1 */
-	int generation; /* counts reloads, from 1 */
+	int listen_fd;    /* shared by all workers of the pool; blocking */
+	int ready_fd;     /* for proc_worker_ready and proc_worker_retire */
+	int slot;         /* 0 … workers-1 */
+	int generation;   /* counts reloads, from 1 */
+	int64_t since_ms; /* when the supervisor started, monotonic */
 };
 
 /* True when a supervisor started this process; then *w is filled, SIGTERM sets the flag below and
