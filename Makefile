@@ -2,6 +2,8 @@
 
 VARIANT  := $(if $(SAN),-san)$(if $(COV),-cov)
 BUILD    ?= build$(VARIANT)
+# One spelling of the folder: what the compiler notes of headers names its objects by path.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 ifeq ($(origin CC),default)
 CC       := gcc
 endif
@@ -40,22 +42,24 @@ all: $(BINS) docs ## build everything
 GEN      := $(BUILD)/gen
 API_YAML := $(wildcard schema/api/*.yaml)
 CONTRACT := $(addprefix $(GEN)/,errors.c routes.c inputs.c openapi_json.c)
+CONTRACT_H := $(addprefix $(GEN)/,errors.h routes.h inputs.h)
 SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c $(GEN)/ctl_sql.c
 
 $(GEN)/contract.stamp: $(addprefix schema/gen/,contract2c.py contract.py contract_pages.py contract_reference.py) $(API_YAML)
 	@mkdir -p $(GEN)
 	$(PYTHON) schema/gen/contract2c.py --api schema/api --out $(GEN)
-	@touch $@
-$(CONTRACT): $(GEN)/contract.stamp ;
+	@touch $@ && touch $(CONTRACT) $(CONTRACT_H)
+$(CONTRACT) $(CONTRACT_H): $(GEN)/contract.stamp ;
 
 $(GEN)/%_sql.stamp: schema/gen/sql2c.py
 	@mkdir -p $(GEN)
 	$(PYTHON) schema/gen/sql2c.py --out $(GEN) --name $* $(filter %.sql,$^)
-	@touch $@
+	@touch $@ && touch $(@:.stamp=.c) $(@:.stamp=.h)
 $(GEN)/fcgi_sql.stamp: $(wildcard fcgi/*.sql)
 $(GEN)/gateway_sql.stamp: $(wildcard gateway/*.sql)
 $(GEN)/ctl_sql.stamp: $(wildcard deploy/ctl/*.sql)
 $(SQL_C): %.c: %.stamp ;
+$(SQL_C:.c=.h): %.h: %.stamp ;
 
 $(GEN)/limit_lua.h: lib/net/limit.lua schema/gen/text2c.py
 	@mkdir -p $(GEN)
@@ -85,11 +89,11 @@ CTL_O := $(call obj,$(CTL_C)) $(BUILD)/obj/gen/ctl_sql.o
 $(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GENERATED)
 	@mkdir -p $(@D)
 	@echo "  CC    $@"
-	@$(CC) $(CFLAGS) -MMD -c -o $@ $<
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/obj/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
 	@echo "  CC    $@"
-	@$(CC) $(CFLAGS) -MMD -c -o $@ $<
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 LIB_A := $(BUILD)/libsoloprint.a
 $(LIB_A): $(LIB_O)
@@ -145,7 +149,7 @@ UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_C))
 UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/gateway/main.o,$(GW_O)))
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/unit -MMD -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
+	$(CC) $(CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW))) -lm
 
 $(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
@@ -154,7 +158,7 @@ $(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
 STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))
 $(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API))
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API))
 .PHONY: stubs
 stubs: $(STUBS) ## programs that the fault tests drive
 
@@ -163,7 +167,7 @@ BENCH_C := $(wildcard tests/bench/*.c)
 BENCH   := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(PKGS_GW)) -lm
 .PHONY: bench-tools
 bench-tools: $(BENCH) ## programs that the benchmarks drive
