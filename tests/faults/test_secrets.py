@@ -46,7 +46,14 @@ def session(client: httpx.Client, org: Org) -> list[str]:
         assert not any(s in answer.text + str(answer.headers) for s in PRINTER_SECRETS)
         return answer.json() if answer.content else {}
 
-    printer = {"name": "p", "protocol": "bambu", "host": "127.0.0.1", "port": 9, "serial": "S1", "secret": PRINTER_SECRETS[0]}
+    printer = {
+        "name": "p",
+        "protocol": "bambu",
+        "host": "127.0.0.1",
+        "port": 9,
+        "serial": "S1",
+        "secret": PRINTER_SECRETS[0],
+    }
     made = ask("POST", "/v1/printers", 201, printer, **{"Idempotency-Key": "printer"})
     ask("POST", "/v1/printers", 201, printer, **{"Idempotency-Key": "printer"})
     ask("PATCH", f"/v1/printers/{made['id']}", 200, {"secret": PRINTER_SECRETS[1]})
