@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcgiapp.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,8 +20,8 @@ enum {
 
 struct accept {
 	FCGX_Request fcgi;
-	int epoll_fd; /* watches the listening socket, so that an idle worker can do its
-			 housekeeping */
+	int epoll_fd;     /* watches the listening socket */
+	sigset_t waiting; /* signal mask while nothing is being served */
 };
 
 /* Exclusive: a connection wakes one worker, not all of them. */
@@ -36,6 +38,23 @@ watch(int listen_fd)
 	return fd;
 }
 
+/* A worker can be asked to stop only while it waits: libfcgi takes a connection for a dead one when
+ * a signal interrupts the select() that follows its accept(). Whoever comes too late for a
+ * connection must not wait in accept() for the next, hence O_NONBLOCK (which accepted sockets do
+ * not inherit). */
+static bool
+stop_only_when_waiting(struct accept *acc, int listen_fd)
+{
+	sigset_t stop;
+	int flags = fcntl(listen_fd, F_GETFL);
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	return flags >= 0 && fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+	    sigprocmask(SIG_BLOCK, &stop, &acc->waiting) == 0;
+}
+
 struct accept *
 accept_new(int listen_fd)
 {
@@ -43,7 +62,7 @@ accept_new(int listen_fd)
 
 	must(acc != NULL);
 	acc->epoll_fd = watch(listen_fd);
-	if (acc->epoll_fd >= 0 && FCGX_Init() == 0 &&
+	if (acc->epoll_fd >= 0 && stop_only_when_waiting(acc, listen_fd) && FCGX_Init() == 0 &&
 	    FCGX_InitRequest(&acc->fcgi, listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) == 0)
 		return acc;
 	free(acc);
@@ -125,7 +144,7 @@ enum accept_result
 accept_next(struct accept *acc, struct req *r)
 {
 	struct epoll_event ev;
-	int n = proc_stop_asked() ? 0 : epoll_wait(acc->epoll_fd, &ev, 1, IDLE_MS);
+	int n = epoll_pwait(acc->epoll_fd, &ev, 1, IDLE_MS, &acc->waiting);
 	int rc;
 
 	if (proc_stop_asked())
@@ -133,11 +152,10 @@ accept_next(struct accept *acc, struct req *r)
 	if (n <= 0)
 		return ACCEPT_IDLE;
 	rc = FCGX_Accept_r(&acc->fcgi);
-	if (rc == -EINTR)
+	if (rc == -EAGAIN || rc == -EINTR) /* another worker was faster */
 		return ACCEPT_IDLE;
 	if (rc < 0) {
-		if (!proc_stop_asked())
-			log_error("accept failed", LOG_I("code", rc));
+		log_error("accept failed", LOG_I("code", rc));
 		return ACCEPT_STOP;
 	}
 	r->method = param(acc, "REQUEST_METHOD");

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,3 +194,15 @@ def test_replacement_fails_no_request(own_stack: Stack, org: Org, tmp_path: Path
 
         until(many, 20 * rounds, what="workers are replaced")
     assert not journal.failures, journal.said()
+
+
+def test_replacement_in_a_flood(own_stack: Stack) -> None:
+    """A worker that is told to stop has always just taken, or is about to take, a connection."""
+    own_stack.up("--max-requests", "1000")
+    done = subprocess.run(
+        ["wrk", "-t2", "-c32", "-d6", f"{own_stack.url}/v1/public/version"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    ended = own_stack.log("api-api").count('"worker ended"')
+    assert ended > 20, "workers are replaced"
+    assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done.stdout
