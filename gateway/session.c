@@ -442,12 +442,8 @@ session_new(struct gateway *g, const struct work *w)
 	s->g = g;
 	status_init(&s->status, g->sink, w->org, w->printer);
 	s->status.record.state = s->told = w->state;
-	s->undecided = w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE;
-	if (s->undecided) /* another gateway saw the failure and ended before it could tell */
-		s->told = PRINTER_PRINTING;
 	if (w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE) {
-		/* The predecessor was waiting for the outcome: it told nobody of the failure yet.
-		 */
+		/* The predecessor was waiting for the outcome: nobody was told of the failure. */
 		s->told = PRINTER_PRINTING;
 		s->status.record.job.present = s->undecided = true;
 	}
