@@ -1,0 +1,247 @@
+-- Deploy soloprint:files to pg
+-- requires: jobs
+-- Files: what is stored (blobs, one per content and organisation), what people call it (files), bytes on their way in
+-- (uploads), and how much of it an organisation may have.
+
+BEGIN;
+SET LOCAL ROLE soloprint_owner;
+
+ALTER TABLE app.organizations
+	ADD COLUMN storage_quota_bytes bigint NOT NULL DEFAULT 107374182400 CHECK (storage_quota_bytes >= 0),
+	ADD COLUMN trash_days int NOT NULL DEFAULT 30 CHECK (trash_days BETWEEN 0 AND 3650);
+
+-- stored: bytes of all blobs; reserved: bytes announced by uploads that are still open.
+CREATE TABLE app.storage_usage (
+	org_id uuid NOT NULL DEFAULT app.org(),
+	stored_bytes bigint NOT NULL DEFAULT 0 CHECK (stored_bytes >= 0),
+	reserved_bytes bigint NOT NULL DEFAULT 0 CHECK (reserved_bytes >= 0),
+	CONSTRAINT storage_usage_pkey PRIMARY KEY (org_id),
+	CONSTRAINT storage_usage_org_fkey FOREIGN KEY (org_id) REFERENCES app.organizations (org_id)
+);
+ALTER TABLE app.storage_usage ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.storage_usage
+	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
+	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+GRANT SELECT ON app.storage_usage TO soloprint_api, soloprint_courier;
+
+-- The object's key in the store is made of its id alone: "c3/d4/<id>" of its last four hexadecimal digits.
+CREATE TABLE app.blobs (
+	org_id uuid NOT NULL DEFAULT app.org(),
+	id uuid NOT NULL DEFAULT app.uuid7(),
+	sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32),
+	size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
+	location text NOT NULL DEFAULT 'local' CHECK (location IN ('local', 's3')),
+	created_at timestamptz NOT NULL DEFAULT app.now(),
+	CONSTRAINT blobs_pkey PRIMARY KEY (org_id, id),
+	CONSTRAINT blobs_org_fkey FOREIGN KEY (org_id) REFERENCES app.organizations (org_id)
+);
+CREATE UNIQUE INDEX blobs_content_key ON app.blobs (org_id, sha256);
+ALTER TABLE app.blobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.blobs
+	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
+	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+GRANT SELECT, INSERT (org_id, id, sha256, size_bytes, location) ON app.blobs TO soloprint_api;
+GRANT SELECT, INSERT (org_id, id, sha256, size_bytes, location), UPDATE (location), DELETE ON app.blobs TO soloprint_courier;
+
+-- Every object that belongs in the store, for sweeps and checks; no tenant content.
+CREATE TABLE sec.blob_index (
+	blob_id uuid PRIMARY KEY,
+	org_id uuid NOT NULL,
+	location text NOT NULL
+);
+CREATE INDEX blob_index_location ON sec.blob_index (location, blob_id);
+GRANT SELECT ON sec.blob_index TO soloprint_courier, soloprint_migrator;
+
+-- status: pending_upload (announced), uploaded (complete and verified), analyzing, ready, failed (its bytes could not be
+-- had), expired (never uploaded). analysis: {state: pending|parsed|unparsable, reason}.
+CREATE TABLE app.files (
+	org_id uuid NOT NULL DEFAULT app.org(),
+	id uuid NOT NULL DEFAULT app.uuid7(),
+	filename text NOT NULL CHECK (char_length(filename) BETWEEN 1 AND 255),
+	stem text NOT NULL GENERATED ALWAYS AS (lower(regexp_replace(filename, '((\.gcode)?\.3mf|\.[^.]*)$', '', 'i'))) STORED,
+	kind text NOT NULL CHECK (kind IN ('gcode', 'bgcode', 'gcode_3mf', '3mf', 'stl', 'step', 'obj', 'other')),
+	content_type text NOT NULL CHECK (char_length(content_type) BETWEEN 1 AND 255),
+	size_bytes bigint CHECK (size_bytes >= 0),
+	sha256 bytea CHECK (octet_length(sha256) = 32),
+	blob_id uuid,
+	status text NOT NULL DEFAULT 'pending_upload'
+		CHECK (status IN ('pending_upload', 'uploaded', 'analyzing', 'ready', 'failed', 'expired')),
+	status_reason jsonb CHECK (jsonb_typeof(status_reason) = 'object'),
+	analysis jsonb NOT NULL DEFAULT '{"state": "pending", "reason": null}' CHECK (jsonb_typeof(analysis) = 'object'),
+	metadata jsonb CHECK (jsonb_typeof(metadata) = 'object'),
+	thumbnails jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(thumbnails) = 'array'),
+	model_id uuid,
+	revision int CHECK (revision >= 1),
+	revision_status text NOT NULL DEFAULT 'needs_test'
+		CHECK (revision_status IN ('needs_test', 'known_good', 'failed', 'archived')),
+	tags text[] NOT NULL DEFAULT '{}',
+	notes text CHECK (char_length(notes) <= 20000),
+	source text NOT NULL DEFAULT 'upload' CHECK (source IN ('upload', 'url', 'ingest', 'octoprint')),
+	uploaded_by uuid DEFAULT app.principal(),
+	uploaded_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT app.now(),
+	updated_at timestamptz NOT NULL DEFAULT app.now(),
+	deleted_at timestamptz,
+	purge_after timestamptz,
+	version int NOT NULL DEFAULT 1,
+	CONSTRAINT files_pkey PRIMARY KEY (org_id, id),
+	CONSTRAINT files_org_fkey FOREIGN KEY (org_id) REFERENCES app.organizations (org_id),
+	CONSTRAINT files_blob_fkey FOREIGN KEY (org_id, blob_id) REFERENCES app.blobs (org_id, id),
+	CONSTRAINT files_uploaded_by_fkey FOREIGN KEY (org_id, uploaded_by) REFERENCES app.principals (org_id, id),
+	CONSTRAINT files_stored_check CHECK (status NOT IN ('uploaded', 'analyzing', 'ready')
+		OR (blob_id IS NOT NULL AND sha256 IS NOT NULL AND size_bytes IS NOT NULL))
+);
+CREATE INDEX files_created ON app.files (org_id, created_at, id);
+CREATE INDEX files_updated ON app.files (org_id, updated_at, id);
+CREATE INDEX files_name ON app.files (org_id, filename, id);
+CREATE INDEX files_size ON app.files (org_id, size_bytes, id);
+CREATE INDEX files_blob ON app.files (org_id, blob_id);
+CREATE INDEX files_model ON app.files (org_id, model_id, revision);
+CREATE INDEX files_kind_created ON app.files (org_id, kind, created_at, id);
+CREATE INDEX files_status_created ON app.files (org_id, status, created_at, id);
+CREATE INDEX files_uploader_created ON app.files (org_id, uploaded_by, created_at, id);
+ALTER TABLE app.files ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.files
+	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
+	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+GRANT SELECT,
+	INSERT (org_id, id, filename, kind, content_type, size_bytes, sha256, blob_id, status, status_reason, analysis, metadata,
+		thumbnails, model_id, revision, tags, notes, source, uploaded_at),
+	UPDATE (filename, kind, content_type, size_bytes, sha256, blob_id, status, status_reason, analysis, metadata,
+		thumbnails, model_id, revision, revision_status, tags, notes, uploaded_at, deleted_at, purge_after)
+	ON app.files TO soloprint_api, soloprint_courier;
+GRANT DELETE ON app.files TO soloprint_courier;
+
+CREATE TABLE app.file_thumbnails (
+	org_id uuid NOT NULL DEFAULT app.org(),
+	file_id uuid NOT NULL,
+	n int NOT NULL CHECK (n >= 0),
+	blob_id uuid NOT NULL,
+	content_type text NOT NULL CHECK (content_type IN ('image/png', 'image/jpeg', 'image/x-qoi')),
+	CONSTRAINT file_thumbnails_pkey PRIMARY KEY (org_id, file_id, n),
+	CONSTRAINT file_thumbnails_file_fkey FOREIGN KEY (org_id, file_id) REFERENCES app.files (org_id, id) ON DELETE CASCADE,
+	CONSTRAINT file_thumbnails_blob_fkey FOREIGN KEY (org_id, blob_id) REFERENCES app.blobs (org_id, id)
+);
+CREATE INDEX file_thumbnails_blob ON app.file_thumbnails (org_id, blob_id);
+ALTER TABLE app.file_thumbnails ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.file_thumbnails
+	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
+	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+GRANT SELECT, INSERT, DELETE ON app.file_thumbnails TO soloprint_api, soloprint_courier;
+
+-- Bytes that a client may send, until expires_at. sha256: as declared, checked at the end, never looked up.
+CREATE TABLE app.uploads (
+	org_id uuid NOT NULL DEFAULT app.org(),
+	file_id uuid NOT NULL,
+	size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
+	part_bytes bigint NOT NULL CHECK (part_bytes > 0),
+	sha256 bytea CHECK (octet_length(sha256) = 32),
+	location text NOT NULL DEFAULT 'local' CHECK (location IN ('local', 's3')),
+	state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'completing')),
+	expires_at timestamptz NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT app.now(),
+	CONSTRAINT uploads_pkey PRIMARY KEY (org_id, file_id),
+	CONSTRAINT uploads_file_fkey FOREIGN KEY (org_id, file_id) REFERENCES app.files (org_id, id) ON DELETE CASCADE
+);
+ALTER TABLE app.uploads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.uploads
+	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
+	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+GRANT SELECT, INSERT (org_id, file_id, size_bytes, part_bytes, sha256, location, expires_at), UPDATE (state, expires_at), DELETE
+	ON app.uploads TO soloprint_api, soloprint_courier;
+
+-- Adds to what an organisation uses. SLP40: more than it may have.
+CREATE FUNCTION sec.charge_storage(org uuid, stored bigint, reserved bigint) RETURNS void
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	total bigint;
+BEGIN
+	INSERT INTO app.storage_usage AS u (org_id, stored_bytes, reserved_bytes)
+		VALUES (org, greatest(stored, 0), greatest(reserved, 0))
+		ON CONFLICT ON CONSTRAINT storage_usage_pkey DO UPDATE SET stored_bytes = u.stored_bytes + charge_storage.stored,
+			reserved_bytes = u.reserved_bytes + charge_storage.reserved
+		RETURNING u.stored_bytes + u.reserved_bytes INTO total;
+	IF stored + reserved > 0
+			AND total > (SELECT o.storage_quota_bytes FROM app.organizations AS o WHERE o.org_id = org) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP40', MESSAGE = 'the organization''s storage is full';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION sec.track_blob() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		INSERT INTO sec.blob_index (blob_id, org_id, location) VALUES (NEW.id, NEW.org_id, NEW.location);
+		PERFORM sec.charge_storage(NEW.org_id, NEW.size_bytes, 0);
+	ELSIF TG_OP = 'UPDATE' THEN
+		UPDATE sec.blob_index AS i SET location = NEW.location WHERE i.blob_id = NEW.id;
+	ELSE
+		DELETE FROM sec.blob_index AS i WHERE i.blob_id = OLD.id;
+		PERFORM sec.charge_storage(OLD.org_id, -OLD.size_bytes, 0);
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER track AFTER INSERT OR UPDATE OF location OR DELETE ON app.blobs
+	FOR EACH ROW EXECUTE FUNCTION sec.track_blob();
+
+CREATE FUNCTION sec.track_upload() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		PERFORM sec.charge_storage(NEW.org_id, 0, NEW.size_bytes);
+	ELSE
+		PERFORM sec.charge_storage(OLD.org_id, 0, -OLD.size_bytes);
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER track AFTER INSERT OR DELETE ON app.uploads
+	FOR EACH ROW EXECUTE FUNCTION sec.track_upload();
+
+-- The legal ways from one status to another.
+CREATE FUNCTION app.guard_file_status() RETURNS trigger
+	LANGUAGE plpgsql
+	AS $$
+BEGIN
+	IF (OLD.status, NEW.status) NOT IN (('pending_upload', 'uploaded'), ('pending_upload', 'analyzing'),
+			('pending_upload', 'ready'), ('pending_upload', 'failed'), ('pending_upload', 'expired'),
+			('uploaded', 'analyzing'), ('uploaded', 'ready'), ('analyzing', 'uploaded'), ('analyzing', 'ready'),
+			('ready', 'analyzing')) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP41', MESSAGE = format('a file cannot go from %s to %s', OLD.status, NEW.status);
+	END IF;
+	RETURN NEW;
+END
+$$;
+GRANT EXECUTE ON FUNCTION app.guard_file_status() TO soloprint_api, soloprint_courier;
+CREATE TRIGGER a_guard BEFORE UPDATE OF status ON app.files
+	FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION app.guard_file_status();
+CREATE TRIGGER bump_version BEFORE UPDATE ON app.files
+	FOR EACH ROW EXECUTE FUNCTION app.bump_version();
+CREATE TRIGGER audit AFTER INSERT OR DELETE ON app.files
+	FOR EACH ROW EXECUTE FUNCTION sec.audit('file', 'operations.read', 'quiet');
+CREATE TRIGGER audit_update AFTER UPDATE ON app.files
+	FOR EACH ROW WHEN (OLD.version <> NEW.version) EXECUTE FUNCTION sec.audit('file', 'operations.read', 'quiet');
+
+-- Events of a file's life: file.ready and file.failed.
+CREATE FUNCTION sec.tell_file() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	INSERT INTO app.outbox (org_id, type, capability, resource_type, resource_id, data)
+		VALUES (NEW.org_id, 'file.' || NEW.status, 'operations.read', 'file', NEW.id,
+			jsonb_build_object('file_id', NEW.id, 'filename', NEW.filename, 'kind', NEW.kind, 'size_bytes', NEW.size_bytes,
+				'model_id', NEW.model_id, 'reason', NEW.status_reason));
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER tell AFTER UPDATE OF status ON app.files
+	FOR EACH ROW WHEN (OLD.status <> NEW.status AND NEW.status IN ('ready', 'failed')) EXECUTE FUNCTION sec.tell_file();
+CREATE TRIGGER tell_new AFTER INSERT ON app.files
+	FOR EACH ROW WHEN (NEW.status = 'ready') EXECUTE FUNCTION sec.tell_file();
+
+COMMIT;
