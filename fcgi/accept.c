@@ -12,9 +12,12 @@
 #include "base/log.h"
 #include "proc/worker.h"
 #include "req.h"
+#include "state.h"
+#include "store/store.h"
 
 enum {
 	BODY_MOST = 1 << 20, /* routes have their own, smaller caps */
+	PIECE = 256 << 10,   /* of a body that becomes a file */
 	IDLE_MS = 1000
 };
 
@@ -108,24 +111,84 @@ read_headers(const struct accept *acc, struct headers_in *h)
 	}
 }
 
-/* Reads exactly CONTENT_LENGTH bytes; a longer body than any route takes is read away and marked.
- */
+static void
+close_body(void *p)
+{
+	const struct req *r = p;
+
+	close(r->body_fd);
+}
+
+static bool
+write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t put = write(fd, p, n);
+
+		if (put < 0 && errno != EINTR)
+			return false;
+		p += put > 0 ? put : 0;
+		n -= put > 0 ? (size_t)put : 0;
+	}
+	return true;
+}
+
+/* The body into an unnamed file of the store, a piece at a time. What comes after a failure, or too
+ * little, makes it a lost one. */
+static void
+spool_body(struct accept *acc, struct req *r)
+{
+	char *piece = arena_alloc(r->arena, PIECE);
+	int64_t total = 0;
+	int got;
+
+	r->body_fd = store_temp(r->w->store);
+	r->body_lost = r->body_fd < 0;
+	if (r->body_fd >= 0)
+		arena_defer(r->arena, close_body, r);
+	while ((got = FCGX_GetStr(piece, PIECE, acc->fcgi.in)) > 0) {
+		r->body_lost = r->body_lost || !write_all(r->body_fd, piece, (size_t)got);
+		total += got;
+	}
+	r->body_lost = r->body_lost || total != r->body_length;
+	if (r->body_lost)
+		log_warn("a body could not be kept", LOG_S("request_id", r->id), LOG_I("got", total),
+		    LOG_I("announced", r->body_length), LOG_I("errno", errno));
+}
+
+/* Reads exactly as much as is announced. */
+static void
+keep_body(struct accept *acc, struct req *r)
+{
+	char *p = arena_alloc(r->arena, (size_t)r->body_length);
+	int got = FCGX_GetStr(p, (int)r->body_length, acc->fcgi.in);
+
+	r->body = (struct str){p, got > 0 ? (size_t)got : 0};
+}
+
+/* A longer body than any route takes is read away and marked. */
 static void
 read_body(struct accept *acc, struct req *r)
 {
-	int64_t want = 0;
 	char scratch[4096];
-	struct str length = param(acc, "CONTENT_LENGTH");
+	bool probe = str_eq(param(acc, "SLP_STAGE"), STR("probe"));
+	struct str length = param(acc, probe ? "SLP_BODY_LENGTH" : "CONTENT_LENGTH");
 
-	if (length.n && (!str_to_i64(length, &want) || want < 0))
-		want = BODY_MOST + 1;
-	r->body_too_large = want > BODY_MOST;
-	if (!r->body_too_large && want > 0) {
-		char *p = arena_alloc(r->arena, (size_t)want);
-		int got = FCGX_GetStr(p, (int)want, acc->fcgi.in);
-
-		r->body = (struct str){p, got > 0 ? (size_t)got : 0};
+	r->stage = probe ? STAGE_PROBE : STAGE_FULL;
+	r->body_fd = -1;
+	if (!length.n)
+		r->body_length = -1;
+	else if (!str_to_i64(length, &r->body_length) || r->body_length < 0)
+		r->body_length = INT64_MAX;
+	if (probe)
+		return;
+	if (str_eq(param(acc, "SLP_BODY"), STR("file"))) {
+		spool_body(acc, r);
+		return;
 	}
+	r->body_too_large = r->body_length > BODY_MOST;
+	if (!r->body_too_large && r->body_length > 0)
+		keep_body(acc, r);
 	while (FCGX_GetStr(scratch, sizeof(scratch), acc->fcgi.in) > 0)
 		continue;
 }
@@ -186,6 +249,7 @@ reason(int status)
 	    {201, "Created"},
 	    {202, "Accepted"},
 	    {204, "No Content"},
+	    {302, "Found"},
 	    {304, "Not Modified"},
 	    {400, "Bad Request"},
 	    {401, "Unauthorized"},
@@ -193,6 +257,7 @@ reason(int status)
 	    {404, "Not Found"},
 	    {405, "Method Not Allowed"},
 	    {409, "Conflict"},
+	    {411, "Length Required"},
 	    {412, "Precondition Failed"},
 	    {413, "Content Too Large"},
 	    {415, "Unsupported Media Type"},

@@ -10,7 +10,9 @@ struct app_config {
 	const char *db, *redis, *socket, *pool;
 	const char *cursor_key_path, *gateway_pubkey_path;
 	const char *docs_url, *changelog_url;
-	const char *storage; /* "": none configured */
+	const char *storage;    /* directory of the file store */
+	const char *public_url; /* base of the URLs given out; "": paths */
+	const char *url_key_path;
 	const char *statements, *log_level_name;
 	int64_t workers, max_requests, drain_ms;
 	/* derived */

@@ -6,6 +6,7 @@
 #include "http/accept_type.h"
 #include "http/version.h"
 #include "state.h"
+#include "store/store.h"
 
 enum { REPLY_MOST = 32 << 20 };
 
@@ -29,7 +30,7 @@ free_body(void *p)
 }
 
 struct buf *
-reply_json(struct req *r, int status)
+reply_typed(struct req *r, int status, const char *content_type)
 {
 	struct reply *rep = &r->reply;
 
@@ -39,8 +40,14 @@ reply_json(struct req *r, int status)
 	}
 	buf_clear(&rep->body);
 	rep->status = status;
-	rep->content_type = "application/json";
+	rep->content_type = content_type;
 	return &rep->body;
+}
+
+struct buf *
+reply_json(struct req *r, int status)
+{
+	return reply_typed(r, status, "application/json");
 }
 
 void
@@ -55,6 +62,36 @@ void
 reply_empty(struct req *r, int status)
 {
 	reply_raw(r, status, STR_NONE);
+}
+
+void
+reply_blob(struct req *r, struct uuid blob, const char *content_type)
+{
+	struct str key = store_key(r->arena, blob);
+
+	must(!r->reply.status || r->reply.status == 200);
+	reply_typed(r, 200, content_type);
+	reply_header(r, "X-Accel-Redirect", str_fmt(r->arena, "/__blobs/%.*s", STR_ARG(key)));
+}
+
+void
+reply_found(struct req *r, struct str url)
+{
+	reply_empty(r, 302);
+	reply_header(r, "Location", url);
+}
+
+void
+reply_verdict(struct req *r)
+{
+	struct str text;
+
+	if (r->reply.status < 400)
+		return;
+	text = str_dup(r->arena, buf_view(&r->reply.body));
+	reply_header(r, "X-SLP-Status", str_fmt(r->arena, "%d", r->reply.status));
+	reply_header(r, "X-SLP-Body", text);
+	reply_empty(r, 403);
 }
 
 static const struct err *

@@ -22,6 +22,16 @@ void reply_raw(struct req *r, int status, struct str body);
 /* Starts an empty JSON reply and gives its buffer. */
 struct buf *reply_json(struct req *r, int status);
 void reply_empty(struct req *r, int status);
+/* Starts an empty reply of another type and gives its buffer. content_type: a literal or arena. */
+struct buf *reply_typed(struct req *r, int status, const char *content_type);
+/* nginx sends this object of the local store, with Range, HEAD and conditional requests. Only for
+ * operations with x-blob. content_type: a literal or arena. */
+void reply_blob(struct req *r, struct uuid blob, const char *content_type);
+/* 302 to an absolute URL. */
+void reply_found(struct req *r, struct str url);
+/* What was staged, as the verdict of a probe: nginx goes on at a 2xx and else answers in our words
+ * (nginx/render, pools_conf). */
+void reply_verdict(struct req *r);
 
 /* The catalogue's error in the contract's shape, or as problem+json (RFC 9457) when Accept names
  * it. */

@@ -40,6 +40,12 @@ struct tx {
 	bool ran, keep_open;
 };
 
+/* A body that is a file is judged by its request's headers first, in a request of its own. */
+enum stage {
+	STAGE_FULL,
+	STAGE_PROBE /* the headers alone: a 2xx lets the body in, an error becomes the answer */
+};
+
 struct header_out {
 	const char *name;
 	struct str value;
@@ -59,6 +65,10 @@ struct req {
 	struct str id; /* X-Request-Id */
 	struct str method, path, query_string, body, remote_addr;
 	bool body_too_large;
+	enum stage stage;
+	int64_t body_length; /* as announced, also in a probe; -1: not announced */
+	int body_fd;         /* ROUTE_BODY_FILE: the body, unnamed in the store; else -1 */
+	bool body_lost;      /* it could not be kept: the disk is full */
 	struct headers_in in_headers;
 
 	const struct route *route;

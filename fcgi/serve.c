@@ -136,6 +136,19 @@ json_content_type(struct str type)
 	    content_type_is(type, STR("application/merge-patch+json"));
 }
 
+/* A body that is a file: what its announcement tells. */
+static const struct err *
+check_file(struct req *r)
+{
+	if (r->body_length < 0)
+		return &err_length_required;
+	if (r->body_length > (int64_t)r->route->body_most) {
+		req_detail(r, "this operation takes at most %zu bytes", r->route->body_most);
+		return &err_payload_too_large;
+	}
+	return r->body_lost ? &err_service_unavailable : NULL;
+}
+
 /* An operation that takes no body ignores one; an optional body that is absent counts as {}. */
 static const struct err *
 check_body(struct req *r)
@@ -146,7 +159,7 @@ check_body(struct req *r)
 	void *out;
 
 	if (!s)
-		return NULL;
+		return r->route->body_most ? check_file(r) : NULL;
 	if (r->body_too_large || r->body.n > r->route->body_most) {
 		req_detail(r, "this operation takes at most %zu bytes", r->route->body_most);
 		return &err_payload_too_large;
@@ -196,12 +209,19 @@ limit_class_of(enum rate_class rate)
 	return LIMIT_READ;
 }
 
+/* A request whose probe has been let in was counted then. */
+static bool
+judged_before(const struct req *r)
+{
+	return (r->route->flags & ROUTE_BODY_FILE) && r->stage == STAGE_FULL;
+}
+
 static void
 ask_limiter(struct req *r)
 {
 	struct limit_question q = {.cls = limit_class_of(r->route->rate), .addr = r->remote_addr};
 
-	if (!r->has_credential || r->route->rate == RATE_NONE)
+	if (!r->has_credential || r->route->rate == RATE_NONE || judged_before(r))
 		return;
 	memcpy(q.key_hash, r->key_hash, sizeof(q.key_hash));
 	limiter_send(r->w->limiter, &q);
@@ -288,5 +308,7 @@ serve(struct req *r)
 		forget_violations(r, e);
 		reply_error(r, e);
 	}
+	if (r->stage == STAGE_PROBE)
+		reply_verdict(r);
 	reply_common_headers(r);
 }

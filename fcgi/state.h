@@ -10,14 +10,18 @@
 struct seal_public;
 struct usage;
 
-enum { CURSOR_KEY_LEN = 32 };
+struct store;
+
+enum { CURSOR_KEY_LEN = 32, URL_KEY_LEN = 32 };
 
 struct worker {
 	const struct app_config *cfg;
 	struct pg *pg;
 	struct limiter *limiter;
 	struct usage *usage;
+	struct store *store;
 	uint8_t cursor_key[CURSOR_KEY_LEN];
+	uint8_t url_key[URL_KEY_LEN]; /* signs the URLs of uploads and downloads */
 	struct seal_public *gateway_key; /* seals printers' secrets */
 	int64_t served;
 	int64_t retire_at; /* requests; 0: never */

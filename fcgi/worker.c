@@ -14,21 +14,32 @@
 #include "reply.h"
 #include "serve.h"
 #include "state.h"
+#include "store/store.h"
 #include "usage.h"
 
 enum { ARENA_MOST = 64 << 20, CONNECT_MS = 2000, ANSWER_MS = 7000, PEM_MOST = 4096 };
 
 static bool
-read_keys(struct worker *w, struct arena *a)
+read_key(struct arena *a, const char *path, const char *complaint, uint8_t *out, size_t n)
 {
-	struct str key = config_file(a, w->cfg->cursor_key_path, PEM_MOST);
+	struct str key = config_file(a, path, PEM_MOST);
 
-	if (key.n != CURSOR_KEY_LEN) {
-		log_error("the cursor key file must hold 32 bytes",
-		    LOG_Z("path", w->cfg->cursor_key_path));
+	if (key.n != n) {
+		log_error(complaint, LOG_Z("path", path));
 		return false;
 	}
-	memcpy(w->cursor_key, key.p, CURSOR_KEY_LEN);
+	memcpy(out, key.p, n);
+	return true;
+}
+
+static bool
+read_keys(struct worker *w, struct arena *a)
+{
+	if (!read_key(a, w->cfg->cursor_key_path, "the cursor key file must hold 32 bytes",
+		w->cursor_key, CURSOR_KEY_LEN) ||
+	    !read_key(a, w->cfg->url_key_path, "the URL key file must hold 32 bytes", w->url_key,
+		URL_KEY_LEN))
+		return false;
 	w->gateway_key = seal_public_new(config_file(a, w->cfg->gateway_pubkey_path, PEM_MOST));
 	if (!w->gateway_key)
 		log_error("the gateway's public key cannot be read",
@@ -125,7 +136,8 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 	w.pg = open_pg(cfg, &fcgi_sql);
 	w.limiter = limiter_new(cfg->redis, (int)cfg->workers);
 	w.usage = usage_new();
-	if (acc && read_keys(&w, settings)) {
+	w.store = store_open(cfg->storage);
+	if (acc && w.store && read_keys(&w, settings)) {
 		(void)pg_ready(w.pg); /* connected before the first request; while it is down
 					 requests get 503 */
 		proc_worker_ready(ready_fd);
@@ -136,6 +148,7 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 	usage_free(w.usage);
 	limiter_free(w.limiter);
 	pg_free(w.pg);
+	store_close(w.store);
 	accept_free(acc);
 	arena_free(settings);
 	return status;

@@ -39,8 +39,16 @@ class Operation:
 
     @property
     def body_schema(self) -> Schema | None:
+        """Of a JSON body; a body that comes as a file has none."""
         body = self.raw.get("requestBody")
-        return body["content"]["application/json"]["schema"] if body else None
+        if not body or self.body_as:
+            return None
+        return body["content"]["application/json"]["schema"]
+
+    @property
+    def body_as(self) -> str:
+        """"": JSON; "file": any bytes, for the worker to read from a file; "staged": nginx keeps them itself."""
+        return self.raw.get("x-body", "")
 
     @property
     def body_most(self) -> int:
@@ -165,6 +173,8 @@ def _errors_of(contract: Contract, op: Operation) -> list[str]:
         kinds.add("idempotent")
     if op.raw.get("x-if-match"):
         kinds.add("if_match")
+    if op.body_as:
+        kinds.add("file")
     named = op.raw.get("x-errors", [])
     for code in named:
         if code not in contract.errors:

@@ -370,6 +370,7 @@ def route_flags(op: Operation) -> str:
         "x-if-match": "ROUTE_IF_MATCH",
     }
     flags = ["ROUTE_PUBLIC"] * op.public + [flag for key, flag in names.items() if op.raw.get(key)]
+    flags += {"": [], "file": ["ROUTE_BODY_FILE"], "staged": ["ROUTE_BODY_STAGED"]}[op.body_as]
     return " | ".join(flags) or "0"
 
 
@@ -390,6 +391,8 @@ def routes_c(contract: Contract) -> str:
         if body:
             required = "true" if op.raw["requestBody"].get("required") else "false"
             rows += [f".body_most = {op.body_most}", f".body_required = {required}", f".body = &{op.id}_body_shape"]
+        elif op.body_as:
+            rows.append(f".body_most = {op.body_most}")
         if op.named("query"):
             rows.append(f".query = &{op.id}_query_shape")
         if op.path_names:

@@ -24,10 +24,10 @@ CAPABILITIES = {
 KNOWN = {
     "operationId", "tags", "summary", "description", "parameters", "requestBody", "responses", "security", "deprecated",
     "x-capability", "x-public-because", "x-rate-class", "x-pool", "x-idempotent", "x-errors", "x-error-codes", "x-etag",
-    "x-if-match", "x-secret-response", "x-body-max",
+    "x-if-match", "x-secret-response", "x-body-max", "x-body", "x-blob",
 }  # fmt: skip
-SUCCESS = {"get": {"200"}, "post": {"200", "201", "202"}, "put": {"200", "201", "204"}, "patch": {"200"},
-           "delete": {"204"}}  # fmt: skip
+SUCCESS = {"get": {"200", "206", "302"}, "post": {"200", "201", "202"}, "put": {"200", "201", "204"}, "patch": {"200"},
+           "delete": {"200", "204"}}  # fmt: skip
 
 
 class Lint:
@@ -86,7 +86,7 @@ class Lint:
             if "object" in ([kinds] if isinstance(kinds, str) else kinds):
                 self.need("additionalProperties" in schema or at == "Error.details", at, "additionalProperties is open")
             for name in schema.get("properties", {}):
-                self.need(SNAKE.match(name), f"{at}.{name}", "is not snake_case")
+                self.need(SNAKE.match(name) or schema.get("x-foreign"), f"{at}.{name}", "is not snake_case")
             for name in schema.get("required", []):
                 self.need(name in schema.get("properties", {}), f"{at}.{name}", "is required but not described")
 
@@ -159,6 +159,10 @@ class Lint:
             self.bounded(p["schema"], at)
 
     def body(self, op: Operation, where: str) -> None:
+        if op.body_as:
+            self.need(op.body_as in ("file", "staged") and "requestBody" in op.raw, where, "x-body without its body")
+            self.need("x-body-max" in op.raw, where, "x-body without x-body-max")
+            return
         if op.body_schema is None:
             self.need(op.method not in ("put", "patch"), where, "no body")
             return
@@ -170,12 +174,14 @@ class Lint:
             self.example(media["example"], op.body_schema, f"{where} body's example")
 
     def responses(self, op: Operation, where: str) -> None:
-        good = {s for s in op.raw["responses"] if s.startswith("2")}
+        good = {s for s in op.raw["responses"] if s.startswith("2") or s == "302"}
         self.need(good and good <= SUCCESS[op.method], where, f"answers {sorted(good)}")
         for status in sorted(good):
             response = self.contract.resolve(op.raw["responses"][status])
             content = response.get("content", {}).get("application/json")
-            self.need((content is None) == (status == "204"), where, f"{status} and its body do not fit")
+            other = bool(response.get("content")) and content is None
+            bare = status in ("204", "302") or op.body_as == "staged"
+            self.need((content is None) == (bare or other), where, f"{status} and its body do not fit")
             if content:
                 self.need("example" in content, where, f"{status} has no example")
                 self.closed(content["schema"], f"{where} {status}")
@@ -240,7 +246,7 @@ class Lint:
         self.need(len(ids) == len(set(ids)), "paths", "an operationId is given twice")
         for path, item in self.contract.doc["paths"].items():
             self.need(set(item) <= {*METHODS, "parameters"}, path, "an unknown member")
-            self.need(path.startswith(f"/{self.contract.series}/"), path, "outside of the series")
+            self.need(path.startswith((f"/{self.contract.series}/", "/api/")), path, "outside of the series")
         for op in self.contract.operations:
             self.operation(op)
         self.catalogue()

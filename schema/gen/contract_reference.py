@@ -116,7 +116,9 @@ def parameters(contract: Contract, op: Operation) -> str:
 
 
 def media(contract: Contract, content: dict[str, Any]) -> str:
-    body = content["application/json"]
+    body = content.get("application/json")
+    if body is None:
+        return f"<p>{', '.join(code(name) for name in content)}</p>\n"
     out = f"<p>{type_of(contract, body['schema'])}</p>\n"
     if "example" in body:
         sample = json.dumps(body["example"], indent=2, ensure_ascii=False)
@@ -147,7 +149,7 @@ def operation(contract: Contract, op: Operation) -> str:
         if status[0] in "23":
             answer = contract.resolve(node)
             out.append(f"<h4>{status}</h4>\n{text(answer['description'])}")
-            if "application/json" in answer.get("content", {}):
+            if answer.get("content"):
                 out.append(media(contract, answer["content"]))
     links = ", ".join(f'<a href="#error-{c}"><code>{c}</code></a>' for c in op.errors)
     return "\n".join([*out, f"<p>Errors: {links}</p>", "</section>"])

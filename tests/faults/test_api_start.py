@@ -22,7 +22,9 @@ PROGRAM = BUILD / "bin" / "soloprint-api"
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, str]:
     """Complete settings; neither Postgres nor Redis is there."""
-    (tmp_path / "cursor.key").write_bytes(secrets.token_bytes(32))
+    for name in ("cursor.key", "url.key"):
+        (tmp_path / name).write_bytes(secrets.token_bytes(32))
+    (tmp_path / "storage").mkdir()
     private = subprocess.run(["openssl", "genpkey", "-algorithm", "x25519"], capture_output=True, check=True)
     public = subprocess.run(["openssl", "pkey", "-pubout"], input=private.stdout, capture_output=True, check=True)
     (tmp_path / "gateway.pub").write_bytes(public.stdout)
@@ -34,6 +36,8 @@ def settings(tmp_path: Path) -> dict[str, str]:
         "SOLOPRINT_POOL": "api",
         "SOLOPRINT_WORKERS": "2",
         "SOLOPRINT_CURSOR_KEY": f"{tmp_path}/cursor.key",
+        "SOLOPRINT_URL_KEY": f"{tmp_path}/url.key",
+        "SOLOPRINT_STORAGE": f"{tmp_path}/storage",
         "SOLOPRINT_GATEWAY_PUBKEY": f"{tmp_path}/gateway.pub",
     }
 
@@ -55,7 +59,7 @@ def lines(log: Path) -> list[dict]:
 
 @pytest.mark.parametrize(
     "name",
-    ["SOLOPRINT_DB", "SOLOPRINT_REDIS", "SOLOPRINT_SOCKET", "SOLOPRINT_CURSOR_KEY"],
+    ["SOLOPRINT_DB", "SOLOPRINT_REDIS", "SOLOPRINT_SOCKET", "SOLOPRINT_CURSOR_KEY", "SOLOPRINT_URL_KEY", "SOLOPRINT_STORAGE"],
 )
 def test_missing_setting_is_named(settings: dict[str, str], name: str) -> None:
     del settings[name]

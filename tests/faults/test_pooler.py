@@ -78,11 +78,14 @@ class Pool:
 @pytest.fixture(scope="module")
 def pool(stack: Stack, pooler: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     folder = tmp_path_factory.mktemp("pool")
-    (folder / "cursor.key").write_bytes(secrets.token_bytes(32))
+    for name in ("cursor.key", "url.key"):
+        (folder / name).write_bytes(secrets.token_bytes(32))
+    (folder / "storage").mkdir()
     env = {
         "PATH": os.environ["PATH"], "SOLOPRINT_DB": pooler, "SOLOPRINT_STATEMENTS": "unnamed",
         "SOLOPRINT_REDIS": str(stack.facts["redis"]), "SOLOPRINT_SOCKET": f"{folder}/api.sock",
         "SOLOPRINT_WORKERS": str(WORKERS), "SOLOPRINT_CURSOR_KEY": f"{folder}/cursor.key",
+        "SOLOPRINT_URL_KEY": f"{folder}/url.key", "SOLOPRINT_STORAGE": f"{folder}/storage",
         "SOLOPRINT_GATEWAY_PUBKEY": str(stack.facts["gateway_pubkey"]),
     }  # fmt: skip
     log = folder / "log"

@@ -178,6 +178,7 @@ class Nginx:
         subprocess.run(
             [str(ROOT / "nginx/render"), "--out", str(at / "conf"), "--run", str(at / "run"), "--var", str(at / "var"),
              "--routes", str(BUILD / "gen/nginx-routes.conf"), "--docs", str(at / "docs"), "--workers", "1",
+             "--storage", str(at / "storage"),
              "--tls-cert", str(at / "tls/server.crt"), "--tls-key", str(at / "tls/server.key"),
              "--listen", f"127.0.0.1:{self.port}", *user, *limits, *self.options],
             check=True,

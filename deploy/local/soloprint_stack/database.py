@@ -120,6 +120,8 @@ def ensure_keys(at: Layout) -> str:
     folder = at.var / "keys"
     if not (folder / "cursor.key").exists():
         write_private(folder / "cursor.key", secrets.token_bytes(32), at.user("soloprint-api"))
+    if not (folder / "url.key").exists():
+        write_private(folder / "url.key", secrets.token_bytes(32), at.user("soloprint-api"))
     if (folder / "gateway.key").exists() and (folder / "gateway.pub").exists():
         return "kept"
     for name in ("gateway.key", "gateway.pub"):

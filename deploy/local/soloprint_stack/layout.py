@@ -59,6 +59,10 @@ class Layout:
         return self.var / "fleet"
 
     @property
+    def storage(self) -> Path:
+        return self.var / "storage"
+
+    @property
     def ca(self) -> Path:
         return self.var / "tls" / "ca.crt"
 
@@ -177,7 +181,10 @@ def make_folders(at: Layout) -> None:
     make_folder(at.pg_socket, 0o750, owner)
     make_folder(at.redis_socket.parent, 0o750, owner)
     make_folder(at.run / "api", 0o2750, api)
-    make_folder(at.var / "storage", 0o750, api)
+    # Written by nginx, the API and the courier; nobody else enters.
+    for path in (at.storage, *(at.storage / name for name in ("blobs", "staging", "tmp"))):
+        make_folder(path, 0o2770, api)
+    make_folder(at.storage / "tmp" / "nginx", 0o2770, owner)
     make_folder(at.fleet, 0o755, owner)
     make_folder(at.nginx, 0o755)
     make_folder(at.nginx / "tmp", 0o700, owner)

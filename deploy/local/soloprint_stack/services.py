@@ -11,7 +11,7 @@ from .layout import REPO, Layout
 from .s6 import Service
 from .settings import Settings
 
-POOLS = {"api": None, "files": 2, "auth": 2}  # workers; None: as the settings say
+POOLS = {"api": None, "files": 4, "auth": 2}  # workers; None: as the settings say
 REDIS_CONF = """\
 port 0
 unixsocket {socket}
@@ -58,7 +58,9 @@ def api(at: Layout, settings: Settings, pool: str) -> Service:
         "SOLOPRINT_REDIS": str(at.redis_socket),
         "SOLOPRINT_CURSOR_KEY": str(at.var / "keys" / "cursor.key"),
         "SOLOPRINT_GATEWAY_PUBKEY": str(at.var / "keys" / "gateway.pub"),
-        "SOLOPRINT_STORAGE": str(at.var / "storage"),
+        "SOLOPRINT_STORAGE": str(at.storage),
+        "SOLOPRINT_URL_KEY": str(at.var / "keys" / "url.key"),
+        "SOLOPRINT_PUBLIC_URL": settings.url,
     }
     command = [str(at.bin / "soloprint-api")]
     return Service(f"api-{pool}", command, at.user("soloprint-api"), env | settings.env, umask="0077")
@@ -119,6 +121,7 @@ def nginx_arguments(at: Layout, settings: Settings) -> list[str]:
     """For nginx/render."""
     out = ["--out", str(at.nginx / "conf"), "--run", str(at.run), "--var", str(at.nginx)]
     out += ["--routes", str(at.build / "gen" / "nginx-routes.conf"), "--docs", str(at.var / "docs")]
+    out += ["--storage", str(at.storage)]
     out += ["--tls-cert", f"{at.var}/tls/server.crt", "--tls-key", f"{at.var}/tls/server.key"]
     for address in settings.listen:
         where = f"[{address}]" if ":" in address else address
