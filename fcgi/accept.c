@@ -152,8 +152,8 @@ spool_body(struct accept *acc, struct req *r)
 	}
 	r->body_lost = r->body_lost || total != r->body_length;
 	if (r->body_lost)
-		log_warn("a body could not be kept", LOG_S("request_id", r->id), LOG_I("got", total),
-		    LOG_I("announced", r->body_length), LOG_I("errno", errno));
+		log_warn("a body could not be kept", LOG_S("request_id", r->id),
+		    LOG_I("got", total), LOG_I("announced", r->body_length), LOG_I("errno", errno));
 }
 
 /* Reads exactly as much as is announced. */

@@ -21,7 +21,7 @@ struct worker {
 	struct usage *usage;
 	struct store *store;
 	uint8_t cursor_key[CURSOR_KEY_LEN];
-	uint8_t url_key[URL_KEY_LEN]; /* signs the URLs of uploads and downloads */
+	uint8_t url_key[URL_KEY_LEN];    /* signs the URLs of uploads and downloads */
 	struct seal_public *gateway_key; /* seals printers' secrets */
 	int64_t served;
 	int64_t retire_at; /* requests; 0: never */

@@ -18,9 +18,9 @@ enum route_flags {
 	ROUTE_IDEMPOTENT = 1, /* takes Idempotency-Key */
 	ROUTE_SECRET_RESPONSE =
 	    2, /* the answer carries a secret: stored replies are encrypted, never cached */
-	ROUTE_PUBLIC = 4,   /* no credential */
-	ROUTE_ETAG = 8,     /* answers ETag, takes If-None-Match */
-	ROUTE_IF_MATCH = 16, /* takes If-Match */
+	ROUTE_PUBLIC = 4,      /* no credential */
+	ROUTE_ETAG = 8,        /* answers ETag, takes If-None-Match */
+	ROUTE_IF_MATCH = 16,   /* takes If-Match */
 	ROUTE_BODY_FILE = 32,  /* the body is any file; a probe of the headers comes first */
 	ROUTE_BODY_STAGED = 64 /* nginx keeps the body; the worker sees only the probe */
 };
