@@ -39,9 +39,8 @@ def location(path: str, ops: list) -> list[str]:
         return [*out, "\tinclude soloprint/staged.conf;", "}"]
     if body_as == "file":
         # Who asks and how much is announced is judged before the first byte of the body is read.
-        if len(ops) > 1:
-            out.append(f"\tif ($request_method != {next(op for op in ops if op.body_as).method.upper()}) {{")
-            out += [f"\t\trewrite ^ /__pool/{pool} last;", "\t}"]
+        out.append(f"\tif ($request_method != {next(op for op in ops if op.body_as).method.upper()}) {{")
+        out += [f"\t\trewrite ^ /__pool/{pool} last;", "\t}"]
         return [*out, f"\tauth_request /__probe/{pool};", "\tinclude soloprint/probed.conf;",
                 f"\tinclude soloprint/file-{pool}.conf;", "}"]  # fmt: skip
     blob = "-blob" if any(op.raw.get("x-blob") for op in ops) else ""
