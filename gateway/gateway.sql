@@ -60,7 +60,7 @@ SELECT set_config('app.org_id', $1, true), set_config('synchronous_commit', $2, 
 -- name: gw_load :many
 -- params: uuid, uuid[]
 SELECT p.id, p.name, p.protocol, p.model, p.host, p.port, p.serial, encode(p.secret_sealed, 'hex') AS secret,
-		p.enabled::int AS enabled, p.version, s.state, s.connection ->> 'state' AS connection,
+		p.enabled::int AS enabled, p.version, s.state, s.told_state, s.connection ->> 'state' AS connection,
 		s.connection ->> 'reason' AS reason,
 		coalesce((extract(epoch FROM (s.connection ->> 'since')::timestamptz) * 1000)::bigint, 0) AS since_ms,
 		s.job ->> 'outcome' AS outcome, coalesce((s.job ->> 'progress')::numeric::int, 0) AS progress,
@@ -94,6 +94,8 @@ WITH u AS MATERIALIZED (
 			wifi = CASE WHEN u.mask & 512 <> 0 THEN u.wifi ELSE s.wifi END,
 			firmware = CASE WHEN u.mask & 1024 <> 0 THEN u.firmware ELSE s.firmware END,
 			extra = CASE WHEN u.mask & 2048 <> 0 THEN u.extra ELSE s.extra END,
+			told_state = coalesce((SELECT e.v -> 'data' ->> 'to' FROM jsonb_array_elements(u.events) WITH ORDINALITY AS e (v, n)
+				WHERE e.v ->> 'type' = 'printer.state_changed' ORDER BY e.n DESC LIMIT 1), s.told_state),
 			last_seen_at = coalesce(to_timestamp(u.seen / 1000.0), s.last_seen_at),
 			updated_at = app.now(), version = s.version + 1
 		FROM u JOIN own ON own.printer_id = u.id

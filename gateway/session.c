@@ -409,10 +409,11 @@ begin(struct session *s, const struct work *w)
 		return;
 	}
 	s->d = s->driver->create(s->g->envs[place], s);
-	if (s->told != PRINTER_OFFLINE) {
-		s->driver->recall(s->d, s->told, w->outcome, w->started_ms, (int32_t)w->progress);
+	if (s->told != PRINTER_OFFLINE || s->undecided)
+		s->driver->recall(s->d, s->undecided ? PRINTER_PRINTING : s->told, w->outcome,
+		    w->started_ms, (int32_t)w->progress);
+	if (s->told != PRINTER_OFFLINE)
 		timer_set(s->g->loop, &s->offline, s->g->offline_ms);
-	}
 	set_connection(s, CONN_CONNECTING, REASON_NONE);
 	settle(s);
 	wait_then_connect(s, jitter(FIRST_MOST_MS));
@@ -441,12 +442,11 @@ session_new(struct gateway *g, const struct work *w)
 	must(s != NULL);
 	s->g = g;
 	status_init(&s->status, g->sink, w->org, w->printer);
-	s->status.record.state = s->told = w->state;
-	if (w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE) {
-		/* The predecessor was waiting for the outcome: nobody was told of the failure. */
-		s->told = PRINTER_PRINTING;
+	s->status.record.state = w->state;
+	s->told = w->told;
+	/* The predecessor was waiting for the outcome: nobody was told of the failure. */
+	if (w->state == PRINTER_FAILED && w->outcome == OUTCOME_NONE && w->told != PRINTER_FAILED)
 		s->status.record.job.present = s->undecided = true;
-	}
 	s->status.conn = w->conn;
 	s->status.reason = w->reason;
 	s->status.since_ms = w->since_ms;

@@ -16,7 +16,7 @@ struct work {
 	struct str name, protocol, model, host, serial, secret; /* STR_NONE: not set */
 	int64_t port;                                           /* 0: the protocol's own */
 	bool enabled;
-	enum printer_state state;
+	enum printer_state state, told; /* told: where the last event of its state ended */
 	enum job_outcome outcome;
 	int64_t started_ms, progress;
 	enum conn_state conn;

@@ -77,6 +77,7 @@ assign(struct load *load, struct lease *lease, const PGresult *res, int row)
 	    .port = pgq_i64(res, row, "port"),
 	    .enabled = pgq_i64(res, row, "enabled") != 0,
 	    .state = printer_state_parse(pgq_text(res, row, "state")),
+	    .told = printer_state_parse(pgq_text(res, row, "told_state")),
 	    .outcome = job_outcome_parse(pgq_text(res, row, "outcome")),
 	    .started_ms = pgq_i64(res, row, "started_ms"),
 	    .progress = pgq_i64(res, row, "progress"),

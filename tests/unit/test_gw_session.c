@@ -177,6 +177,7 @@ setup(struct bench *b)
 	    .secret = STR("secret"),
 	    .enabled = true,
 	    .state = PRINTER_IDLE,
+	    .told = PRINTER_IDLE,
 	    .conn = CONN_DISCONNECTED,
 	    .reason = REASON_NO_GATEWAY,
 	};
@@ -438,6 +439,7 @@ test_inherited_failure(void)
 
 	setup(&b);
 	b.w.state = PRINTER_FAILED;
+	b.w.told = PRINTER_PRINTING;
 	b.s = session_new(&b.g, &b.w);
 	ok(run_until(&b, dialled), "dials");
 	session_up(b.s);
@@ -449,6 +451,27 @@ test_inherited_failure(void)
 	r->job.outcome = OUTCOME_CANCELLED;
 	session_changed(b.s, REC_JOB);
 	is_z(b.sink.told, "printing>failed=cancelled ", "but with the outcome");
+	done(&b);
+}
+
+/* The failure followed so soon that not even the print had been told of. */
+static void
+test_inherited_failure_of_an_untold_print(void)
+{
+	struct bench b;
+	struct record *r;
+
+	setup(&b);
+	b.w.state = PRINTER_FAILED;
+	b.w.told = PRINTER_IDLE;
+	b.s = session_new(&b.g, &b.w);
+	ok(run_until(&b, dialled), "dials");
+	session_up(b.s);
+	r = session_record(b.s);
+	r->job.present = true;
+	r->job.outcome = OUTCOME_FAILED;
+	session_changed(b.s, REC_JOB);
+	is_z(b.sink.told, "idle>failed=failed ", "goes on from where the predecessor ended");
 	done(&b);
 }
 
@@ -518,6 +541,7 @@ main(void)
 	test_silence();
 	test_outcome();
 	test_inherited_failure();
+	test_inherited_failure_of_an_untold_print();
 	test_wrong_code();
 	test_update();
 	test_refresh_and_stop();
