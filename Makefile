@@ -11,6 +11,7 @@ PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd
 PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
 PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib
+PKGS_SCAN := json-c libzip expat gmime-3.0 libseccomp libcrypto zlib
 
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wcast-qual -Wstrict-prototypes \
          -Wmissing-prototypes -Wformat=2 -Wundef -Werror
@@ -30,7 +31,8 @@ OPT   := -O0 --coverage -fprofile-update=atomic
 LDHARD += --coverage
 endif
 CFLAGS += -std=c17 -g -D_GNU_SOURCE $(WARN) $(HARD) $(OPT) -Ilib -I$(BUILD) -I. \
-          $(shell pkg-config --cflags json-c libpq hiredis)
+          $(shell pkg-config --cflags json-c libpq hiredis) \
+          $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I gmime-3.0))
 LDFLAGS += $(LDHARD)
 
 BINS := $(addprefix $(BUILD)/bin/,soloprint-api soloprint-gateway soloprintctl)
@@ -79,12 +81,15 @@ LIB_C := $(wildcard lib/*/*.c)
 API_C := $(wildcard fcgi/*.c)
 GW_C  := $(wildcard gateway/*.c)
 CTL_C := $(wildcard deploy/ctl/*.c)
+SCAN_C := $(wildcard scan/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIB_O := $(call obj,$(LIB_C)) $(BUILD)/obj/gen/errors.o
 API_O := $(call obj,$(API_C)) $(patsubst $(GEN)/%.c,$(BUILD)/obj/gen/%.o,$(CONTRACT) $(GEN)/fcgi_sql.c)
 GW_O  := $(call obj,$(GW_C)) $(BUILD)/obj/gen/gateway_sql.o
 CTL_O := $(call obj,$(CTL_C)) $(BUILD)/obj/gen/ctl_sql.o
+SCAN_O := $(call obj,$(SCAN_C))
+SCAN_PARTS_O := $(filter-out %/scan/main.o,$(SCAN_O))
 
 $(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GENERATED)
 	@mkdir -p $(@D)
@@ -145,14 +150,16 @@ bare: ## both commands of the README on a minimal Debian without network
 # --- tests --------------------------------------------------------------------------------------
 UNIT_C := $(wildcard tests/unit/test_*.c)
 UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_C))
-# Unit tests of gateway modules link the gateway's objects except main.
-UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/gateway/main.o,$(GW_O)))
+# Unit tests of a program's modules link its objects except main.
+UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/gateway/main.o,$(GW_O))) \
+             $(if $(filter test_form%,$*),$(SCAN_PARTS_O))
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW))) -lm
+	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lm
 
 $(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
+$(filter $(BUILD)/unit/test_form%,$(UNIT)): $(SCAN_PARTS_O)
 
 # Programs that the fault tests drive.
 STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))
@@ -184,12 +191,13 @@ FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 FUZZ_SECONDS ?= 60
 FUZZ_EXTRA = $(if $(filter fuzz_bambu%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
-             $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o)
-$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(GENERATED) \
+             $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o) \
+             $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O))
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(GENERATED) \
     $(addprefix $(BUILD)/obj/gen/,inputs.o routes.o openapi_json.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $< $(if $(FUZZ),,tests/fuzz/replay.c) $(FUZZ_EXTRA) \
-	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW))) -lm
+	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lm
 .PHONY: fuzzers fuzz fuzz-replay fuzz-corpus
 fuzzers: $(FUZZERS)
 fuzz: ## search for inputs that break the parsers, FUZZ_SECONDS per target
