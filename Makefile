@@ -10,8 +10,9 @@ endif
 PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd
 PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
+PKGS_CR  := json-c libpq libcurl libcrypto libsystemd zlib
 PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib
-PKGS_SCAN := json-c libzip expat gmime-3.0 libseccomp libcrypto zlib
+PKGS_SCAN := json-c libzip expat inih gmime-3.0 libseccomp libcrypto zlib
 
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wcast-qual -Wstrict-prototypes \
          -Wmissing-prototypes -Wformat=2 -Wundef -Werror
@@ -35,7 +36,7 @@ CFLAGS += -std=c17 -g -D_GNU_SOURCE $(WARN) $(HARD) $(OPT) -Ilib -I$(BUILD) -I. 
           $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I gmime-3.0))
 LDFLAGS += $(LDHARD)
 
-BINS := $(addprefix $(BUILD)/bin/,soloprint-api soloprint-gateway soloprintctl)
+BINS := $(addprefix $(BUILD)/bin/,soloprint-api soloprint-gateway soloprint-courier soloprint-scan soloprintctl)
 
 .PHONY: all
 all: $(BINS) docs ## build everything
@@ -45,7 +46,7 @@ GEN      := $(BUILD)/gen
 API_YAML := $(wildcard schema/api/*.yaml)
 CONTRACT := $(addprefix $(GEN)/,errors.c routes.c inputs.c openapi_json.c)
 CONTRACT_H := $(addprefix $(GEN)/,errors.h routes.h inputs.h)
-SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c $(GEN)/ctl_sql.c
+SQL_C    := $(GEN)/fcgi_sql.c $(GEN)/gateway_sql.c $(GEN)/courier_sql.c $(GEN)/ctl_sql.c
 
 $(GEN)/contract.stamp: $(addprefix schema/gen/,contract2c.py contract.py contract_pages.py contract_reference.py) $(API_YAML)
 	@mkdir -p $(GEN)
@@ -59,6 +60,7 @@ $(GEN)/%_sql.stamp: schema/gen/sql2c.py
 	@touch $@ && touch $(@:.stamp=.c) $(@:.stamp=.h)
 $(GEN)/fcgi_sql.stamp: $(wildcard fcgi/*.sql)
 $(GEN)/gateway_sql.stamp: $(wildcard gateway/*.sql)
+$(GEN)/courier_sql.stamp: $(wildcard courier/*.sql)
 $(GEN)/ctl_sql.stamp: $(wildcard deploy/ctl/*.sql)
 $(SQL_C): %.c: %.stamp ;
 $(SQL_C:.c=.h): %.h: %.stamp ;
@@ -72,7 +74,7 @@ $(GEN)/bootstrap_%.h: schema/db/bootstrap/%.sql schema/gen/text2c.py
 	$(PYTHON) schema/gen/text2c.py --name bootstrap_$* --out $@ $<
 
 GENERATED := $(GEN)/limit_lua.h $(GEN)/contract.stamp $(GEN)/fcgi_sql.stamp $(GEN)/gateway_sql.stamp \
-             $(GEN)/ctl_sql.stamp $(GEN)/bootstrap_roles.h $(GEN)/bootstrap_database.h
+             $(GEN)/courier_sql.stamp $(GEN)/ctl_sql.stamp $(GEN)/bootstrap_roles.h $(GEN)/bootstrap_database.h
 .PHONY: gen
 gen: $(GENERATED) ## generate C from the contract and from the .sql files
 
@@ -80,6 +82,7 @@ gen: $(GENERATED) ## generate C from the contract and from the .sql files
 LIB_C := $(wildcard lib/*/*.c)
 API_C := $(wildcard fcgi/*.c)
 GW_C  := $(wildcard gateway/*.c)
+CR_C  := $(wildcard courier/*.c)
 CTL_C := $(wildcard deploy/ctl/*.c)
 SCAN_C := $(wildcard scan/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -87,6 +90,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_O := $(call obj,$(LIB_C)) $(BUILD)/obj/gen/errors.o
 API_O := $(call obj,$(API_C)) $(patsubst $(GEN)/%.c,$(BUILD)/obj/gen/%.o,$(CONTRACT) $(GEN)/fcgi_sql.c)
 GW_O  := $(call obj,$(GW_C)) $(BUILD)/obj/gen/gateway_sql.o
+CR_O  := $(call obj,$(CR_C)) $(BUILD)/obj/gen/courier_sql.o
 CTL_O := $(call obj,$(CTL_C)) $(BUILD)/obj/gen/ctl_sql.o
 SCAN_O := $(call obj,$(SCAN_C))
 SCAN_PARTS_O := $(filter-out %/scan/main.o,$(SCAN_O))
@@ -113,6 +117,14 @@ $(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW)) -lm
+$(BUILD)/bin/soloprint-scan: $(SCAN_O) $(LIB_A)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $(SCAN_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_SCAN)) -lm
+$(BUILD)/bin/soloprint-courier: $(CR_O) $(LIB_A)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $(CR_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_CR))
 $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -166,6 +178,11 @@ STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/fault
 $(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API))
+# The courier with kinds of jobs of the tests' own.
+$(BUILD)/stub/courier_kinds: tests/faults/stub/courier_kinds.c $(CR_O) $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/courier/kinds.o,$(CR_O)) $(LIB_A) $(LDFLAGS) \
+	    $(shell pkg-config --libs $(PKGS_CR))
 .PHONY: stubs
 stubs: $(STUBS) ## programs that the fault tests drive
 

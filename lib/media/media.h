@@ -1,5 +1,6 @@
-/* Readers of print files. They run in soloprint-scan, where a crash costs one file its metadata; unit tests and
- * fuzzers call them directly. Input is hostile: sizes, offsets and counts in it are claims. */
+/* Readers of print files. They run in soloprint-scan, where a crash costs one file its metadata;
+ * unit tests and fuzzers call them directly. Input is hostile: sizes, offsets and counts in it are
+ * claims. */
 #ifndef MEDIA_MEDIA_H
 #define MEDIA_MEDIA_H
 
@@ -12,10 +13,9 @@
 struct arena;
 
 enum {
-	MEDIA_HEAD = 4096,             /* bytes that a format is told by */
-	MEDIA_KEYS_MOST = 256,         /* of one file */
-	MEDIA_PICTURE_MOST = 4 << 20,  /* bytes of one picture */
-	MEDIA_TEXT_MOST = 1024         /* bytes of one text that goes into the metadata */
+	MEDIA_HEAD = 4096,            /* bytes that a format is told by */
+	MEDIA_PICTURE_MOST = 4 << 20, /* bytes of one picture */
+	MEDIA_TEXT_MOST = 1024        /* bytes of one text that goes into the metadata */
 };
 
 /* One file being read, and what has been found. */
@@ -30,7 +30,7 @@ struct media {
 	const char *reason_code; /* NULL: nothing wrong */
 	struct str reason;
 	struct json_object *metadata; /* made by media_meta */
-	struct str keys[MEDIA_KEYS_MOST];
+	struct str keys[SCAN_KEYS_MOST];
 	size_t n_keys;
 	struct scan_thumbnail thumbnails[SCAN_THUMBNAILS_MOST];
 	size_t n_thumbnails;
@@ -56,11 +56,13 @@ __attribute__((format(printf, 3, 4))) bool media_fail(
     struct media *m, const char *code, const char *fmt, ...);
 /* The metadata object, made at its first use. */
 struct json_object *media_meta(struct media *m);
-/* Adds a picture when its first bytes are a PNG's, JPEG's or QOI's and its size is sane; else it is dropped.
- * The picture itself is never decoded. */
+/* Adds a picture when its first bytes are a PNG's, JPEG's or QOI's and its size is sane; else it is
+ * dropped. The picture itself is never decoded. */
 void media_picture(struct media *m, int plate, struct str bytes);
 void media_key(struct media *m, struct str key);
 /* A JSON string of valid UTF-8 without control characters, cut to MEDIA_TEXT_MOST. */
 struct json_object *media_text(struct str s);
+/* A JSON number with at most four decimals; NULL, which is JSON's null, unless it is finite. */
+struct json_object *media_number(double v);
 
 #endif

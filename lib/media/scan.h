@@ -10,7 +10,7 @@
 
 struct arena;
 
-enum { SCAN_DEADLINE_MS = 10000, SCAN_THUMBNAILS_MOST = 64 };
+enum { SCAN_DEADLINE_MS = 10000, SCAN_THUMBNAILS_MOST = 64, SCAN_KEYS_MOST = 256 };
 
 struct scan_thumbnail {
 	int64_t offset, length; /* in scan_result.thumbnails_fd */
@@ -20,12 +20,15 @@ struct scan_thumbnail {
 };
 
 struct scan_result {
-	/* gcode, bgcode, gcode_3mf, 3mf, stl, step, obj or other: by content first, then by name. */
+	/* gcode, bgcode, gcode_3mf, 3mf, stl, step, obj or other: by content first, then by name.
+	 */
 	struct str kind;
-	/* NULL when it was read; else a code (unparsable, truncated, zip_bomb, ...) and a sentence. */
+	/* NULL when it was read; else a code (unparsable, truncated, zip_bomb, ...) and a sentence.
+	 */
 	struct str reason_code, reason;
-	struct json_object *metadata; /* the contract's FileMetadata, or NULL; freed with the arena */
-	struct str *keys;             /* "mesh:<sha256>": what its model can be recognised by */
+	struct json_object
+	    *metadata;    /* the contract's FileMetadata, or NULL; freed with the arena */
+	struct str *keys; /* "mesh:<sha256>": what its model can be recognised by */
 	size_t n_keys;
 	struct scan_thumbnail thumbnails[SCAN_THUMBNAILS_MOST];
 	size_t n_thumbnails;
@@ -50,7 +53,8 @@ struct scan_form {
 
 /* Takes the part `file` out of the body into out_fd (an empty, writable file of the caller's).
  * content_type: the request's. */
-void scan_form(struct arena *a, int body_fd, struct str content_type, int out_fd, struct scan_form *out);
+void scan_form(
+    struct arena *a, int body_fd, struct str content_type, int out_fd, struct scan_form *out);
 /* The field's value; STR_NONE when absent. */
 struct str scan_form_field(const struct scan_form *f, struct str name);
 

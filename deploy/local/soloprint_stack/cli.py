@@ -18,7 +18,7 @@ from .layout import REPO, Layout, make_folders, resolve
 from .settings import Settings, load, save
 from .ui import Progress, StackError, complain, tail, wait_for
 
-PROGRAMS = ("soloprint-api", "soloprint-gateway", "soloprintctl")
+PROGRAMS = ("soloprint-api", "soloprint-gateway", "soloprint-scan", "soloprintctl")
 TOOLS = ("nginx", "redis-server", "s6-svscan", "postgres", "initdb", "psql", "sqitch", "openssl", "setpriv")
 
 
