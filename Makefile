@@ -8,9 +8,9 @@ ifeq ($(origin CC),default)
 CC       := gcc
 endif
 PYTHON   ?= python3
-PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd
+PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl
 PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
-PKGS_CR  := json-c libpq libcurl libcrypto libsystemd zlib
+PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib
 PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib
 PKGS_SCAN := json-c libzip expat inih gmime-3.0 libseccomp libcrypto zlib
 
