@@ -19,30 +19,18 @@ BEGIN
 END
 $$;
 
--- The blob that has the content: the one offered, whose object is on disk, or the one that the organisation has already
--- (its row stays locked, so that it cannot be deleted before this transaction refers to it). move: a new one shall go to
--- the object store.
-CREATE FUNCTION sec.keep_blob(offered uuid, content bytea, bytes bigint, move boolean) RETURNS uuid
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- The blob that has the content: the one offered, or the one that the organisation has already. move: a new one shall go
+-- to the object store.
+CREATE FUNCTION app.keep_content(offered uuid, content bytea, bytes bigint, move boolean) RETURNS uuid
+	LANGUAGE plpgsql
 	AS $$
 DECLARE
-	org uuid := app.org();
-	kept uuid;
+	kept uuid := sec.keep_blob(offered, content, bytes, 'local');
 BEGIN
-	LOOP
-		INSERT INTO app.blobs (org_id, id, sha256, size_bytes) VALUES (org, offered, content, bytes)
-			ON CONFLICT ON CONSTRAINT blobs_content_key DO NOTHING;
-		IF FOUND THEN
-			IF move THEN
-				PERFORM app.queue_blob_move(offered);
-			END IF;
-			RETURN offered;
-		END IF;
-		SELECT b.id INTO kept FROM app.blobs AS b WHERE b.org_id = org AND b.sha256 = content FOR KEY SHARE;
-		IF FOUND THEN
-			RETURN kept;
-		END IF;
-	END LOOP;
+	IF move AND kept = offered THEN
+		PERFORM app.queue_blob_move(kept);
+	END IF;
+	RETURN kept;
 END
 $$;
 
@@ -51,12 +39,6 @@ CREATE FUNCTION app.known_file(content bytea) RETURNS uuid
 	LANGUAGE sql STABLE
 	RETURN (SELECT f.id FROM app.blobs AS b JOIN app.files AS f ON f.org_id = b.org_id AND f.blob_id = b.id
 		WHERE b.org_id = app.org() AND b.sha256 = content AND f.deleted_at IS NULL ORDER BY f.created_at, f.id LIMIT 1);
-
-CREATE FUNCTION app.content_type_of(kind text) RETURNS text
-	LANGUAGE sql IMMUTABLE
-	RETURN CASE kind WHEN 'gcode' THEN 'text/x.gcode' WHEN 'bgcode' THEN 'application/x-bgcode'
-		WHEN 'gcode_3mf' THEN 'model/3mf' WHEN '3mf' THEN 'model/3mf' WHEN 'stl' THEN 'model/stl'
-		WHEN 'step' THEN 'model/step' WHEN 'obj' THEN 'model/obj' ELSE 'application/octet-stream' END;
 
 -- The model of a file: by what a scan recognised in it, else by its name without the ending; new when none is known.
 CREATE FUNCTION app.model_of_file(filename text, scan jsonb) RETURNS uuid
@@ -79,7 +61,7 @@ CREATE FUNCTION app.keep_thumbnails(file uuid, pictures jsonb, move boolean) RET
 BEGIN
 	DELETE FROM app.file_thumbnails AS t WHERE t.org_id = app.org() AND t.file_id = file;
 	INSERT INTO app.file_thumbnails (org_id, file_id, n, blob_id, content_type)
-		SELECT app.org(), file, p.n, sec.keep_blob(p.blob_id, decode(p.sha256, 'hex'), p.size_bytes, move), p.content_type
+		SELECT app.org(), file, p.n, app.keep_content(p.blob_id, decode(p.sha256, 'hex'), p.size_bytes, move), p.content_type
 		FROM (SELECT * FROM jsonb_to_recordset(pictures)
 			AS x (n int, blob_id uuid, sha256 text, content_type text, size_bytes bigint) ORDER BY x.sha256, x.n) AS p;
 END
@@ -141,11 +123,11 @@ BEGIN
 		SELECT * INTO g FROM jsonb_to_record(given)
 			AS x (filename text, source text, model_id uuid, collection_id uuid, tags text[], notes text);
 		file_id := new_file;
-		blob := sec.keep_blob(offered, content, bytes, move);
+		blob := app.keep_content(offered, content, bytes, move);
 		g.model_id := coalesce(g.model_id, app.model_of_file(g.filename, scan));
 		INSERT INTO app.files (id, filename, kind, content_type, size_bytes, sha256, blob_id, status, analysis, metadata,
 				thumbnails, model_id, tags, notes, source, uploaded_at)
-			VALUES (new_file, g.filename, scan ->> 'kind', app.content_type_of(scan ->> 'kind'), bytes, content, blob, 'ready',
+			VALUES (new_file, g.filename, scan ->> 'kind', app.file_content_type(scan ->> 'kind'), bytes, content, blob, 'ready',
 				scan -> 'analysis', nullif(scan -> 'metadata', 'null'), app.describe_thumbnails(scan -> 'thumbnails'),
 				g.model_id, coalesce(g.tags, '{}'), g.notes, g.source, app.now());
 		PERFORM app.keep_thumbnails(new_file, scan -> 'thumbnails', move);
@@ -159,7 +141,7 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION sec.keep_blob(uuid, bytea, bigint, boolean), app.content_type_of(text),
+GRANT EXECUTE ON FUNCTION app.keep_content(uuid, bytea, bigint, boolean),
 	app.model_of_file(text, jsonb), app.keep_thumbnails(uuid, jsonb, boolean), app.describe_thumbnails(jsonb),
 	app.spare_blobs(uuid[]) TO soloprint_api, soloprint_courier;
 GRANT EXECUTE ON FUNCTION app.need_storage(bigint), app.known_file(bytea),

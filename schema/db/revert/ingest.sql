@@ -9,9 +9,8 @@ DROP FUNCTION app.spare_blobs(uuid[]);
 DROP FUNCTION app.describe_thumbnails(jsonb);
 DROP FUNCTION app.keep_thumbnails(uuid, jsonb, boolean);
 DROP FUNCTION app.model_of_file(text, jsonb);
-DROP FUNCTION app.content_type_of(text);
 DROP FUNCTION app.known_file(bytea);
-DROP FUNCTION sec.keep_blob(uuid, bytea, bigint, boolean);
+DROP FUNCTION app.keep_content(uuid, bytea, bigint, boolean);
 DROP FUNCTION app.need_storage(bigint);
 
 COMMIT;
