@@ -118,6 +118,27 @@ digest_file(int fd, uint8_t out[DIGEST_LEN], int64_t *size, progress_fn fn, void
 }
 
 bool
+digest_range(int fd, int64_t from, int64_t size, uint8_t out[DIGEST_LEN])
+{
+	struct digest *d = digest_new();
+	char *chunk = malloc(CHUNK);
+	ssize_t got = 1;
+
+	must(chunk != NULL);
+	while (size > 0 && got > 0) {
+		got = read_at(fd, chunk, size < CHUNK ? (size_t)size : CHUNK, from);
+		if (got > 0)
+			digest_add(d, chunk, (size_t)got);
+		from += got;
+		size -= got;
+	}
+	free(chunk);
+	digest_end(d, out);
+	digest_free(d);
+	return size == 0;
+}
+
+bool
 digest_copy(int from, int to, struct digest *d, int64_t *size, progress_fn fn, void *ctx)
 {
 	return pass(from, to, d, size, fn, ctx);

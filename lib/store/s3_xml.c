@@ -169,6 +169,9 @@ s3_xml_parse(struct arena *a, struct str xml, struct s3_answer *out)
 	bool good;
 
 	must(p.parser != NULL);
+	/* Services send blanks to keep a connection while they work. */
+	while (xml.n > 0 && strchr(" \t\r\n", xml.p[0]) && xml.p[0])
+		xml.p++, xml.n--;
 	*out = (struct s3_answer){.n = 0};
 	buf_init(&p.text, S3_TEXT_MOST);
 	XML_SetUserData(p.parser, &p);
