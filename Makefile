@@ -10,8 +10,8 @@ endif
 PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl
 PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
-PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib
-PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib
+PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib expat liburiparser
+PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib expat liburiparser
 PKGS_SCAN := json-c libzip expat inih gmime-3.0 libseccomp libcrypto zlib
 
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wcast-qual -Wstrict-prototypes \
@@ -112,7 +112,7 @@ $(LIB_A): $(LIB_O)
 $(BUILD)/bin/soloprint-api: $(API_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi $(shell pkg-config --libs $(PKGS_API))
+	@$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi -lcsv $(shell pkg-config --libs $(PKGS_API))
 $(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -168,7 +168,7 @@ UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/g
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lm
+	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lcsv -lm
 
 $(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
 $(filter $(BUILD)/unit/test_form%,$(UNIT)): $(SCAN_PARTS_O)
@@ -214,7 +214,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $
     $(addprefix $(BUILD)/obj/gen/,inputs.o routes.o openapi_json.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $< $(if $(FUZZ),,tests/fuzz/replay.c) $(FUZZ_EXTRA) \
-	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lm
+	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lcsv -lm
 .PHONY: fuzzers fuzz fuzz-replay fuzz-corpus
 fuzzers: $(FUZZERS)
 fuzz: ## search for inputs that break the parsers, FUZZ_SECONDS per target

@@ -129,11 +129,22 @@ drain_to_sync(PGconn *conn, int64_t deadline_ms, PGresult **first_error)
 	}
 }
 
+/* The channel's name is the program's own: it needs no quoting beyond this. */
+static bool
+send_listen(struct pg *pg)
+{
+	char text[80];
+	int n = snprintf(text, sizeof(text), "LISTEN \"%s\"", pg->cfg.listen);
+
+	must(n > 0 && n < (int)sizeof(text));
+	return PQsendQueryParams(pg->conn, text, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
+
 static bool
 prepare_all(struct pg *pg, int64_t deadline_ms)
 {
 	PGresult *error = NULL;
-	bool ok = true;
+	bool ok = !pg->cfg.listen || send_listen(pg);
 
 	for (size_t s = 0; s < pg->cfg.n_sets; s++)
 		for (size_t i = 0; ok && i < pg->cfg.sets[s].n; i++) {
@@ -196,6 +207,35 @@ pg_ready(struct pg *pg)
 	disconnect(pg);
 	pg->next_try_ms = clock_mono_ms() + RECONNECT_MS;
 	return &err_database_unavailable;
+}
+
+static bool
+take_notifications(PGconn *conn)
+{
+	bool any = false;
+
+	for (PGnotify *n; (n = PQnotifies(conn)) != NULL; any = true)
+		PQfreemem(n);
+	return any;
+}
+
+bool
+pg_wait(struct pg *pg, int stop_fd, int64_t timeout_ms)
+{
+	bool listening = pg->conn && pg->cfg.listen && !pg->cfg.unnamed;
+	struct pollfd p[] = {{.fd = stop_fd, .events = POLLIN},
+	    {.fd = listening ? PQsocket(pg->conn) : -1, .events = POLLIN}};
+
+	must(!pg->in_tx);
+	if (listening && take_notifications(pg->conn))
+		return true;
+	if (poll(p, 2, (int)timeout_ms) <= 0 || !p[1].revents)
+		return false;
+	if (!PQconsumeInput(pg->conn)) {
+		disconnect(pg);
+		return false;
+	}
+	return take_notifications(pg->conn);
 }
 
 /* --- running -------------------------------------------------------------------------------- */

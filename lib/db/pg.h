@@ -24,6 +24,7 @@ struct pg_config {
 	bool unnamed; /* send each statement's text: for poolers in transaction mode */
 	int64_t connect_timeout_ms;
 	int64_t answer_timeout_ms; /* longest wait for one round trip */
+	const char *listen;        /* a channel to LISTEN on, or NULL; not with unnamed */
 };
 
 /* Does not connect yet. Never NULL. */
@@ -33,6 +34,11 @@ void pg_free(struct pg *pg);
 /* Makes sure that there is an idle connection with all statements prepared.
  * err_database_unavailable when not; while the server is away, tries at most every 200 ms. */
 const struct err *pg_ready(struct pg *pg);
+
+/* Waits until something was notified on the channel since the last call (true), stop_fd (-1: none)
+ * can be read, the connection is lost or timeout_ms have passed. Without a channel or a connection
+ * it only waits. No transaction may be open. */
+bool pg_wait(struct pg *pg, int stop_fd, int64_t timeout_ms);
 
 struct query {
 	const struct sql *sql;

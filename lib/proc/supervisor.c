@@ -139,8 +139,9 @@ become_worker(const struct supervisor *s, const struct child *c, int ready_fd, p
 	sigemptyset(&none);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() == parent && sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
-	    fcntl(s->cfg->listen_fd, F_SETFD, 0) == 0 && fcntl(ready_fd, F_SETFD, 0) == 0 &&
-	    setenv(PROC_START_VAR, start, 1) == 0 && unsetenv("NOTIFY_SOCKET") == 0)
+	    (s->cfg->listen_fd < 0 || fcntl(s->cfg->listen_fd, F_SETFD, 0) == 0) &&
+	    fcntl(ready_fd, F_SETFD, 0) == 0 && setenv(PROC_START_VAR, start, 1) == 0 &&
+	    unsetenv("NOTIFY_SOCKET") == 0)
 		fexecve(s->now.program_fd, argv, environ);
 	_exit(127);
 }

@@ -1,4 +1,4 @@
-/* A prefork supervisor: keeps a number of workers running on one listening socket.
+/* A prefork supervisor: keeps a number of workers running, on one listening socket if there is one.
  *
  * A worker is a fresh execution of the same program (fork and exec), so that each one has its own
  * address layout and that a reload picks up a new program; the supervisor opens the program once
@@ -22,7 +22,7 @@
 struct supervisor_config {
 	const char *name;    /* of the pool, for log lines and process titles */
 	const char *program; /* argv[0]; without a '/' the running program's own path is taken */
-	int listen_fd;       /* borrowed */
+	int listen_fd;       /* borrowed; -1: the workers listen on nothing */
 	int workers;         /* 1-256 */
 	int64_t drain_ms;    /* how long a worker may take to finish after SIGTERM */
 	int64_t start_ms;    /* a worker that is not ready by then is killed; 0: 10 s */

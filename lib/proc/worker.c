@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 #include "proc/wire.h"
 
 static volatile sig_atomic_t stop_flag;
-static int stop_listen_fd = -1, stop_null_fd = -1;
+static int stop_listen_fd = -1, stop_null_fd = -1, stop_event_fd = -1;
 
 /* A worker's listening descriptor becomes /dev/null: the accept that is waiting, or the next one,
  * fails with ENOTSOCK, while a read of a request that is under way goes on (SA_RESTART). No instant
@@ -20,10 +21,14 @@ static int stop_listen_fd = -1, stop_null_fd = -1;
 static void
 on_stop(int signo)
 {
+	const uint64_t one = 1;
 	int saved = errno;
+	ssize_t n;
 
 	(void)signo;
 	stop_flag = 1;
+	n = write(stop_event_fd, &one, sizeof one);
+	(void)n; /* full: it can be read already */
 	if (stop_listen_fd >= 0)
 		dup2(stop_null_fd, stop_listen_fd);
 	errno = saved;
@@ -34,6 +39,8 @@ install(int flags)
 {
 	struct sigaction sa = {.sa_handler = on_stop, .sa_flags = flags};
 
+	stop_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	must(stop_event_fd >= 0);
 	sigemptyset(&sa.sa_mask);
 	must(sigaction(SIGTERM, &sa, NULL) == 0 && sigaction(SIGINT, &sa, NULL) == 0);
 }
@@ -42,6 +49,12 @@ bool
 proc_stop_asked(void)
 {
 	return stop_flag != 0;
+}
+
+int
+proc_stop_fd(void)
+{
+	return stop_event_fd;
 }
 
 void
@@ -62,14 +75,14 @@ proc_harden(void)
 #endif
 }
 
-/* "listen,ready,slot,generation,parent,since" */
+/* "listen,ready,slot,generation,parent,since"; listen may be -1. */
 static bool
 parse_start(struct str text, struct proc_worker *w, pid_t *parent)
 {
 	int64_t v[6];
 
 	for (size_t i = 0; i < 6; i++) {
-		if (!str_to_i64(str_cut(&text, ','), &v[i]) || v[i] < 0 ||
+		if (!str_to_i64(str_cut(&text, ','), &v[i]) || v[i] < (i == 0 ? -1 : 0) ||
 		    (i < 5 && v[i] > INT32_MAX))
 			return false;
 	}
@@ -92,7 +105,7 @@ proc_worker_boot(struct proc_worker *w)
 		return false;
 	must(parse_start(str_from(text), w, &parent));
 	unsetenv(PROC_START_VAR);
-	must(fcntl(w->listen_fd, F_SETFD, FD_CLOEXEC) == 0 &&
+	must((w->listen_fd < 0 || fcntl(w->listen_fd, F_SETFD, FD_CLOEXEC) == 0) &&
 	    fcntl(w->ready_fd, F_SETFD, FD_CLOEXEC) == 0);
 	stop_null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	must(stop_null_fd >= 0);

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct proc_worker {
-	int listen_fd;    /* shared by all workers of the pool; blocking */
+	int listen_fd;    /* shared by all workers of the pool; blocking; -1: none */
 	int ready_fd;     /* for proc_worker_ready and proc_worker_retire */
 	int slot;         /* 0 … workers-1 */
 	int generation;   /* counts reloads, from 1 */
@@ -29,6 +29,9 @@ void proc_worker_retire(int ready_fd);
  * listen_fd then fails with ENOTSOCK, also when it was waiting; other system calls go on. libfcgi
  * keeps these handlers when installed before FCGX_Init; FCGX_Accept_r then answers below 0. */
 bool proc_stop_asked(void);
+/* A descriptor that can be read from then on, to wait on together with others; never read it. -1
+ * before proc_worker_boot or proc_stop_install. */
+int proc_stop_fd(void);
 /* For programs that are no workers: the same flag; system calls that wait return EINTR. */
 void proc_stop_install(void);
 

@@ -18,7 +18,7 @@ from .layout import REPO, Layout, make_folders, resolve
 from .settings import Settings, load, save
 from .ui import Progress, StackError, complain, tail, wait_for
 
-PROGRAMS = ("soloprint-api", "soloprint-gateway", "soloprint-scan", "soloprintctl")
+PROGRAMS = ("soloprint-api", "soloprint-gateway", "soloprint-courier", "soloprint-scan", "soloprintctl")
 TOOLS = ("nginx", "redis-server", "s6-svscan", "postgres", "initdb", "psql", "sqitch", "openssl", "setpriv")
 
 
@@ -37,6 +37,7 @@ def add_up(p: argparse.ArgumentParser) -> None:
     p.add_argument("--fleet", type=int, metavar="N", help="virtual printers (default 3)")
     p.add_argument("--gateway-ca", metavar="FILE", help="CAs of printers' certificates (default: the virtual fleet's)")
     p.add_argument("--gateways", type=int, metavar="N", help="gateway processes (default 1)")
+    p.add_argument("--couriers", type=int, metavar="N", help="courier processes (default 1)")
     p.add_argument("--workers", type=int, metavar="N", help="workers of the pool api (default 8)")
     p.add_argument("--max-requests", type=int, metavar="N", help="requests before a worker is replaced")
     p.add_argument("--rate", type=int, metavar="N", help="nginx: requests per second and address; 0: no limit")
@@ -62,7 +63,7 @@ def arguments() -> argparse.Namespace:
 
 def settings_of(args: argparse.Namespace, old: Settings | None) -> Settings:
     out = Settings(port=old.port if old else 8443, fleet_port=old.fleet_port if old else 0)
-    names = ("port", "listen", "fleet", "gateway_ca", "gateways", "workers", "max_requests", "rate", "burst", "conns")
+    names = ("port", "listen", "fleet", "gateway_ca", "gateways", "couriers", "workers", "max_requests", "rate", "burst", "conns")
     for name in names:
         value = getattr(args, name)
         if value is not None:
@@ -189,6 +190,8 @@ def start_api(at: Layout, settings: Settings, restart: set[str], reload: bool, p
             wait_for(f"the pool {pool}", path.exists, 30, at.log(f"api-{pool}"))
     with progress.step("gateway"):
         start_services(at, services.gateways(settings), restart)
+    with progress.step("courier"):
+        start_services(at, services.couriers(settings), restart)
 
 
 def start_nginx(at: Layout, settings: Settings, changed: bool, restart: set[str], progress: Progress) -> None:
@@ -303,6 +306,8 @@ def start(at: Layout, settings: Settings, programs: set[str], postgres_changed: 
             s6.ensure_scan(at, services.all_services(at, settings))
     if "soloprint-gateway" in programs:
         changed |= set(services.gateways(settings))
+    if "soloprint-courier" in programs:
+        changed |= set(services.couriers(settings))
     start_database(at, postgres_changed and was_up, progress)
     if settings.fleet:
         start_services(at, ["fleet"], changed)

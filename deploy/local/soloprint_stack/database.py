@@ -48,6 +48,7 @@ def identity_map(at: Layout) -> str:
     pairs |= {(at.user("soloprint"), "postgres"): None}
     pairs |= {(at.user("soloprint-api"), r): None for r in ("soloprint_api", "soloprint_auth")}
     pairs |= {(at.user("soloprint-gateway"), "soloprint_gateway"): None}
+    pairs |= {(at.user("soloprint-courier"), "soloprint_courier"): None}
     pairs |= {("root" if at.as_root else at.user("soloprint"), r): None for r in ROLES}
     return "".join(f"{MAP} {user} {role}\n" for user, role in pairs)
 

@@ -17,7 +17,7 @@ from .ui import StackError
 REPO = Path(__file__).resolve().parents[3]
 SOCKET_PATH_MOST = 107
 LONGEST_SOCKET = "pg/.s.PGSQL.5432"
-USERS = ("soloprint", "soloprint-api", "soloprint-gateway")
+USERS = ("soloprint", "soloprint-api", "soloprint-gateway", "soloprint-courier")
 GROUP = "soloprint"
 ROLES = ("postgres", "soloprint_migrator", "soloprint_api", "soloprint_auth", "soloprint_gateway", "soloprint_courier")
 

@@ -79,6 +79,17 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
     return Service(name, command, at.user("soloprint-gateway"), env | settings.env, umask="0077")
 
 
+def courier(at: Layout, settings: Settings, name: str) -> Service:
+    env = {
+        "SOLOPRINT_DB": at.conninfo("soloprint_courier"),
+        "SOLOPRINT_COURIER_NAME": name,
+        "SOLOPRINT_STORAGE": str(at.var / "storage"),
+    }
+    command = [str(at.bin / "soloprint-courier")]
+    # What it stores, nginx serves and the API's processes may remove.
+    return Service(name, command, at.user("soloprint-courier"), env | settings.env, umask="0007")
+
+
 def fleet_ca(at: Layout) -> Path:
     return at.fleet / "ca" / "ca.pem"
 
@@ -108,12 +119,17 @@ def gateways(settings: Settings) -> list[str]:
     return ["gateway", *(f"gateway-{i}" for i in range(2, settings.gateways + 1))][: settings.gateways]
 
 
+def couriers(settings: Settings) -> list[str]:
+    return ["courier", *(f"courier-{i}" for i in range(2, settings.couriers + 1))][: settings.couriers]
+
+
 def all_services(at: Layout, settings: Settings) -> list[Service]:
     """In the order in which they start."""
     out = [postgres(at), redis(at)]
     out += [fleet(at, settings)] if settings.fleet else []
     out += [api(at, settings, pool) for pool in POOLS]
     out += [gateway(at, settings, name) for name in gateways(settings)]
+    out += [courier(at, settings, name) for name in couriers(settings)]
     return [*out, nginx(at)]
 
 

@@ -1,0 +1,77 @@
+/* What a worker of the courier works with. A process of its own, one job at a time, all blocking.
+ */
+#ifndef COURIER_COURIER_H
+#define COURIER_COURIER_H
+
+#include "base/arena.h"
+#include "base/uuid.h"
+#include "db/pg.h"
+#include "net/fetch.h"
+#include "proc/worker.h"
+
+struct job;
+struct store;
+
+struct courier_config {
+	const char *db, *name;
+	bool unnamed;        /* statements are sent as text: for poolers */
+	const char *storage; /* directory of the local store; "": none */
+	const char *scan;    /* path of soloprint-scan; "": beside this program */
+	struct fetch_rules fetch;
+	int64_t workers, lease_ms, drain_ms;
+};
+
+struct courier {
+	const struct courier_config *cfg;
+	struct uuid id; /* this worker's, new at each start */
+	struct str name;
+	struct pg *pg;
+	struct store *store;   /* NULL without SOLOPRINT_STORAGE */
+	struct arena *arena;   /* as long as the process */
+	struct arena *scratch; /* for one round trip; emptied by the next one who needs it */
+	int64_t beat_at_ms, timers_at_ms;
+};
+
+/* The life of one worker. Returns the exit status. */
+int courier_work(const struct courier_config *cfg, const struct proc_worker *w);
+
+/* For work that takes long and belongs to no job (timers): tells that this worker lives, at most
+ * every five seconds however often it is called. False: the process is ending, stop. */
+bool courier_beat(struct courier *c);
+
+/* Runs statements as one transaction in no organisation; false when it failed, which has been
+ * logged. Results stay in the queries' arena. */
+bool courier_ask(struct courier *c, struct query *list);
+
+/* --- claim.c: from the index and back --------------------------------------------------------- */
+
+/* Claims a job; NULL when there is none to do. */
+struct job *job_claim(struct courier *c);
+/* Runs the job and ends it, whatever comes. */
+void job_do(struct job *j);
+void job_free(struct job *j);
+
+/* How long to wait after `attempt` (1 …) has failed: base, doubled with each, at most an hour, and
+ * of that from one half to one and a half. random: any. */
+int64_t job_backoff_ms(int64_t base_ms, int attempt, uint16_t random);
+
+/* --- timers ----------------------------------------------------------------------------------- */
+
+/* What is due again and again: a row of sec.timers and a line in the table of kinds.c. Whichever
+ * worker comes first does it; a run that breaks off is not made good before the next one. Calls
+ * courier_beat now and then. */
+struct timer {
+	const char *name;
+	void (*run)(struct courier *c);
+};
+
+extern const struct timer timers[];
+extern const size_t n_timers;
+
+/* Runs the timers that are due. */
+void timers_run(struct courier *c);
+
+/* Forgets finished jobs and expired idempotency keys (timer jobs_prune). */
+void timer_jobs_prune(struct courier *c);
+
+#endif

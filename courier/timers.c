@@ -1,0 +1,87 @@
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "courier/courier.h"
+#include "gen/courier_sql.h"
+
+enum {
+	LOOK_MS = 1000,
+	PRUNE_MOST = 1000, /* rows of one statement */
+};
+
+#define PRUNE_AGE STR("30 days")
+
+static struct str
+claim(struct courier *c)
+{
+	struct query *q;
+	struct str *names;
+
+	arena_reset(c->scratch);
+	names = arena_array(c->scratch, n_timers, sizeof(*names));
+	for (size_t i = 0; i < n_timers; i++)
+		names[i] = str_from(timers[i].name);
+	q = pg_query(c->scratch, &SQL_timer_claim);
+	bind_str_array(q, names, n_timers);
+	if (!courier_ask(c, q) || rows_count(q) == 0)
+		return STR_NONE;
+	return rows_get(q, 0, "name");
+}
+
+static const struct timer *
+find(struct str name)
+{
+	for (size_t i = 0; i < n_timers; i++)
+		if (str_eq(name, str_from(timers[i].name)))
+			return &timers[i];
+	return NULL;
+}
+
+void
+timers_run(struct courier *c)
+{
+	int64_t now = clock_mono_ms();
+	const struct timer *t;
+
+	if (c->timers_at_ms && now - c->timers_at_ms < LOOK_MS)
+		return;
+	c->timers_at_ms = now;
+	while (!proc_stop_asked() && (t = find(claim(c))) != NULL) {
+		now = clock_mono_ms();
+		log_debug("timer begins", LOG_Z("timer", t->name));
+		t->run(c);
+		log_info("timer ran", LOG_Z("timer", t->name), LOG_I("ms", clock_mono_ms() - now));
+	}
+}
+
+/* One organisation's rows; false at the end, and when it went wrong. */
+static bool
+prune_next(struct courier *c, struct uuid *after, int64_t *jobs, int64_t *keys)
+{
+	struct query *q;
+
+	arena_reset(c->scratch);
+	q = pg_query(c->scratch, &SQL_jobs_prune);
+	bind_uuid(q, *after);
+	bind_str(q, PRUNE_AGE);
+	bind_i64(q, PRUNE_MOST);
+	if (!courier_ask(c, q) || !rows_get(q, 0, "next").p)
+		return false;
+	*after = rows_uuid(q, 0, "next");
+	*jobs += rows_i64(q, 0, "jobs");
+	*keys += rows_i64(q, 0, "keys");
+	return true;
+}
+
+void
+timer_jobs_prune(struct courier *c)
+{
+	struct uuid after = {{0}};
+	int64_t jobs = 0, keys = 0;
+
+	while (courier_beat(c) && prune_next(c, &after, &jobs, &keys))
+		;
+	if (jobs || keys)
+		log_info("forgotten", LOG_I("jobs", jobs), LOG_I("idempotency_keys", keys));
+}
