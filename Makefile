@@ -177,7 +177,7 @@ $(filter $(BUILD)/unit/test_form%,$(UNIT)): $(SCAN_PARTS_O)
 STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))
 $(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API))
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API) expat)
 # The courier with kinds of jobs of the tests' own.
 $(BUILD)/stub/courier_kinds: tests/faults/stub/courier_kinds.c $(CR_O) $(LIB_A)
 	@mkdir -p $(@D)
