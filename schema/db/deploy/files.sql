@@ -49,10 +49,18 @@ GRANT SELECT, INSERT (org_id, id, sha256, size_bytes, location), UPDATE (locatio
 CREATE TABLE sec.blob_index (
 	blob_id uuid PRIMARY KEY,
 	org_id uuid NOT NULL,
-	location text NOT NULL
+	location text NOT NULL,
+	since timestamptz NOT NULL DEFAULT app.now()
 );
 CREATE INDEX blob_index_location ON sec.blob_index (location, blob_id);
 GRANT SELECT ON sec.blob_index TO soloprint_courier, soloprint_migrator;
+
+-- Every upload that is open: what sweeps of the staging place leave alone.
+CREATE TABLE sec.upload_index (
+	file_id uuid PRIMARY KEY,
+	org_id uuid NOT NULL
+);
+GRANT SELECT ON sec.upload_index TO soloprint_courier, soloprint_migrator;
 
 -- status: pending_upload (announced), uploaded (complete and verified), analyzing, ready, failed (its bytes could not be
 -- had), expired (never uploaded). analysis: {state: pending|parsed|unparsable, reason}.
@@ -180,7 +188,7 @@ BEGIN
 		INSERT INTO sec.blob_index (blob_id, org_id, location) VALUES (NEW.id, NEW.org_id, NEW.location);
 		PERFORM sec.charge_storage(NEW.org_id, NEW.size_bytes, 0);
 	ELSIF TG_OP = 'UPDATE' THEN
-		UPDATE sec.blob_index AS i SET location = NEW.location WHERE i.blob_id = NEW.id;
+		UPDATE sec.blob_index AS i SET location = NEW.location, since = app.now() WHERE i.blob_id = NEW.id;
 	ELSE
 		DELETE FROM sec.blob_index AS i WHERE i.blob_id = OLD.id;
 		PERFORM sec.charge_storage(OLD.org_id, -OLD.size_bytes, 0);
@@ -196,8 +204,10 @@ CREATE FUNCTION sec.track_upload() RETURNS trigger
 	AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN
+		INSERT INTO sec.upload_index (file_id, org_id) VALUES (NEW.file_id, NEW.org_id);
 		PERFORM sec.charge_storage(NEW.org_id, 0, NEW.size_bytes);
 	ELSE
+		DELETE FROM sec.upload_index AS i WHERE i.file_id = OLD.file_id;
 		PERFORM sec.charge_storage(OLD.org_id, 0, -OLD.size_bytes);
 	END IF;
 	RETURN NULL;
@@ -449,5 +459,80 @@ BEGIN
 END
 $$;
 GRANT EXECUTE ON FUNCTION sec.purge_file(uuid, boolean) TO soloprint_api, soloprint_courier;
+
+-- Has the blob's object brought to another location. False: it is there, or waits for it, or is gone.
+CREATE FUNCTION app.queue_blob_move(blob uuid, target text DEFAULT 's3') RETURNS boolean
+	LANGUAGE plpgsql
+	AS $$
+BEGIN
+	INSERT INTO app.jobs (kind, params, resource_type, resource_id, max_attempts)
+		SELECT 'blob.move', jsonb_build_object('blob_id', b.id, 'to', target), 'blob', b.id, 20 FROM app.blobs AS b
+		WHERE b.org_id = app.org() AND b.id = blob AND b.location <> target
+		AND NOT EXISTS (SELECT FROM app.jobs AS j WHERE j.org_id = app.org() AND j.resource_id = blob
+			AND j.kind = 'blob.move' AND j.state IN ('queued', 'running') AND j.cancel_requested_at IS NULL);
+	RETURN FOUND;
+END
+$$;
+GRANT EXECUTE ON FUNCTION app.queue_blob_move(uuid, text) TO soloprint_api, soloprint_courier;
+
+-- An object that no blob claims, or will claim when the job runs, is removed.
+CREATE FUNCTION app.queue_blob_delete(blob uuid, location text, grace interval) RETURNS void
+	LANGUAGE sql
+	BEGIN ATOMIC
+		INSERT INTO app.jobs (kind, params, resource_type, resource_id, run_after, max_attempts)
+			VALUES ('blob.delete', jsonb_build_object('blob_id', blob, 'location', queue_blob_delete.location), 'blob', blob,
+				app.now() + grace, 20);
+	END;
+GRANT EXECUTE ON FUNCTION app.queue_blob_delete(uuid, text, interval) TO soloprint_courier;
+
+-- The object is also at `target`, as it was checked from `since` on: moved, there (already), gone (the blob is), or busy:
+-- an object of this blob was or is being removed meanwhile, perhaps this one. What is not claimed any more is removed,
+-- after readers had an hour to finish.
+CREATE FUNCTION app.blob_moved(blob uuid, target text, since timestamptz) RETURNS text
+	LANGUAGE plpgsql
+	AS $$
+DECLARE
+	was text;
+BEGIN
+	SELECT b.location INTO was FROM app.blobs AS b WHERE b.org_id = app.org() AND b.id = blob FOR UPDATE;
+	IF NOT FOUND THEN
+		PERFORM app.queue_blob_delete(blob, target, '0');
+		RETURN 'gone';
+	ELSIF was = target THEN
+		RETURN 'there';
+	ELSIF EXISTS (SELECT FROM app.jobs AS j WHERE j.org_id = app.org() AND j.resource_id = blob
+			AND j.kind = 'blob.delete' AND (j.finished_at IS NULL OR j.finished_at >= since)) THEN
+		RETURN 'busy';
+	END IF;
+	UPDATE app.blobs AS b SET location = target WHERE b.org_id = app.org() AND b.id = blob;
+	PERFORM app.queue_blob_delete(blob, was, '1 hour');
+	RETURN 'moved';
+END
+$$;
+GRANT EXECUTE ON FUNCTION app.blob_moved(uuid, text, timestamptz) TO soloprint_courier;
+
+-- Of objects found at a location, those that no blob knows. Objects of blobs that have been elsewhere for long are left
+-- to jobs, which look again.
+CREATE FUNCTION sec.sweep_blobs(ids uuid[], location text) RETURNS SETOF uuid
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	i sec.blob_index;
+	done text;
+BEGIN
+	FOR i IN SELECT * FROM sec.blob_index AS x WHERE x.blob_id = ANY (ids) AND x.location <> sweep_blobs.location
+			AND x.since < app.now() - interval '2 hours' LOOP
+		done := set_config('app.org_id', i.org_id::text, true);
+		IF NOT EXISTS (SELECT FROM app.jobs AS j WHERE j.org_id = i.org_id AND j.resource_id = i.blob_id
+				AND j.kind = 'blob.delete' AND j.finished_at IS NULL) THEN
+			PERFORM app.queue_blob_delete(i.blob_id, sweep_blobs.location, '0');
+		END IF;
+	END LOOP;
+	done := set_config('app.org_id', '', true);
+	RETURN QUERY SELECT u.id FROM unnest(ids) AS u (id) WHERE NOT EXISTS (SELECT FROM sec.blob_index AS x
+		WHERE x.blob_id = u.id);
+END
+$$;
+GRANT EXECUTE ON FUNCTION sec.sweep_blobs(uuid[], text) TO soloprint_courier;
 
 COMMIT;

@@ -3,6 +3,10 @@
 BEGIN;
 SET LOCAL ROLE soloprint_owner;
 
+DROP FUNCTION sec.sweep_blobs(uuid[], text);
+DROP FUNCTION app.blob_moved(uuid, text, timestamptz);
+DROP FUNCTION app.queue_blob_delete(uuid, text, interval);
+DROP FUNCTION app.queue_blob_move(uuid, text);
 DROP FUNCTION sec.purge_file(uuid, boolean);
 DROP FUNCTION app.expire_upload(uuid);
 DROP FUNCTION app.commit_file(uuid, uuid, bytea, bigint, text);
@@ -23,6 +27,7 @@ DROP TABLE app.blobs;
 DROP FUNCTION sec.track_upload();
 DROP FUNCTION sec.track_blob();
 DROP FUNCTION sec.charge_storage(uuid, bigint, bigint);
+DROP TABLE sec.upload_index;
 DROP TABLE sec.blob_index;
 DROP TABLE app.storage_usage;
 REVOKE SELECT (org_id, state, storage_quota_bytes, trash_days) ON app.organizations FROM soloprint_courier;
