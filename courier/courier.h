@@ -10,6 +10,8 @@
 #include "proc/worker.h"
 
 struct job;
+struct s3;
+struct s3_config;
 struct store;
 
 struct courier_config {
@@ -18,6 +20,7 @@ struct courier_config {
 	const char *storage; /* directory of the local store; "": none */
 	const char *scan;    /* path of soloprint-scan; "": beside this program */
 	struct fetch_rules fetch;
+	int64_t import_most_bytes;
 	int64_t workers, lease_ms, drain_ms;
 };
 
@@ -27,6 +30,8 @@ struct courier {
 	struct str name;
 	struct pg *pg;
 	struct store *store;   /* NULL without SOLOPRINT_STORAGE */
+	const struct s3_config *s3_config;
+	struct s3 *s3;         /* NULL when no service is configured; jobs use job_s3 */
 	struct arena *arena;   /* as long as the process */
 	struct arena *scratch; /* for one round trip; emptied by the next one who needs it */
 	int64_t beat_at_ms, timers_at_ms;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "net/fetch.h"
 
 struct app_config {
 	/* as read from the environment, borrowed from it */
@@ -13,6 +14,7 @@ struct app_config {
 	const char *storage;    /* directory of the file store */
 	const char *public_url; /* base of the URLs given out; "": paths */
 	const char *url_key_path;
+	struct fetch_rules fetch; /* to refuse URLs early; nothing is fetched here */
 	const char *statements, *log_level_name;
 	int64_t workers, max_requests, drain_ms;
 	/* derived */

@@ -32,6 +32,7 @@ derive(struct app_config *c)
 	if (!is_one_of(c->statements, statements))
 		log_error("setting is malformed", LOG_Z("name", "SOLOPRINT_STATEMENTS"));
 	c->prepared = strcmp(c->statements, "prepared") == 0;
+	c->fetch.own_url = c->public_url;
 	return level && is_one_of(c->pool, pools) && is_one_of(c->statements, statements);
 }
 
@@ -58,6 +59,11 @@ app_config_load(struct app_config *c)
 		"file with 32 random bytes that sign the URLs of uploads and downloads"},
 	    {"SOLOPRINT_PUBLIC_URL", CFG_STR, &c->public_url, "", 0, 0,
 		"base of the URLs given out, https://host"},
+	    {"SOLOPRINT_FETCH_DENY", CFG_STR, &c->fetch.deny, "", 0, 0,
+		"names and networks never to fetch from, by commas"},
+	    {"SOLOPRINT_FETCH_TEST_NET", CFG_STR, &c->fetch.test_net, "", 0, 0,
+		"for tests only: a network that counts as public"},
+	    {"SOLOPRINT_FETCH_HTTP", CFG_BOOL, &c->fetch.http, "0", 0, 0, "http:// as well"},
 	    {"SOLOPRINT_STATEMENTS", CFG_STR, &c->statements, "prepared", 0, 0,
 		"prepared or unnamed"},
 	    {"SOLOPRINT_LOG_LEVEL", CFG_STR, &c->log_level_name, "info", 0, 0,

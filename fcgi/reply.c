@@ -140,6 +140,19 @@ collection(const struct req *r)
 	return member > 0 ? (struct str){r->path.p, (size_t)member - 1} : r->path;
 }
 
+static void
+set_location(struct req *r, const struct query *q, int status)
+{
+	if (status == 201)
+		reply_header(r, "Location",
+		    str_fmt(r->arena, "%.*s/%.*s", STR_ARG(collection(r)),
+			STR_ARG(rows_get(q, 0, "id"))));
+	if (status == 202 && rows_column(q, "operation_id") >= 0)
+		reply_header(r, "Location",
+		    str_fmt(
+			r->arena, "/v1/operations/%.*s", STR_ARG(rows_get(q, 0, "operation_id"))));
+}
+
 const struct err *
 reply_one(struct req *r, struct query *q, int status)
 {
@@ -153,10 +166,7 @@ reply_one(struct req *r, struct query *q, int status)
 		reply_empty(r, 304);
 		return NULL;
 	}
-	if (status == 201)
-		reply_header(r, "Location",
-		    str_fmt(r->arena, "%.*s/%.*s", STR_ARG(collection(r)),
-			STR_ARG(rows_get(q, 0, "id"))));
+	set_location(r, q, status);
 	rows_json_row(reply_json(r, status), q, 0);
 	return NULL;
 }

@@ -11,7 +11,7 @@ void reply_header(struct req *r, const char *name, struct str value);
 
 /* Runs the transaction and replies with q's first row as an object; err_resource_not_found when
  * there is none. With a hidden column _etag sets ETag and answers 304; 201 sets Location from the
- * column id. */
+ * column id, 202 from the column operation_id. */
 const struct err *reply_one(struct req *r, struct query *q, int status);
 /* Runs the transaction; 204, or err_resource_not_found when q gave no row. */
 const struct err *reply_gone(struct req *r, struct query *q);

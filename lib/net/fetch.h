@@ -47,9 +47,9 @@ struct fetch_result {
 /* Given when the process starts. NULL and "" mean the same. */
 struct fetch_rules {
 	const char *ca_file; /* NULL: the system's */
-	/* Names and networks that are not fetched from either, by commas: the service's own public
-	 * ones, "print.example.com,192.0.2.7,2001:db8::/48". This machine's addresses always count.
-	 */
+	const char *own_url; /* the service's public URL; its host is not fetched from */
+	/* More of that sort, names and networks by commas: "print.example.com,192.0.2.0/24,
+	 * 2001:db8::7". This machine's addresses always count. */
 	const char *deny;
 	/* For tests only: a network, "127.66.0.0/16", that counts as public. */
 	const char *test_net;

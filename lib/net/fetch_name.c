@@ -32,22 +32,23 @@ base_name(struct str s)
 struct str
 fetch_filename(struct arena *a, struct str name)
 {
-	struct str in = str_trim(base_name(name));
-	char *out = arena_alloc(a, in.n + 1);
+	struct str in = base_name(name), out;
+	char *to = arena_alloc(a, in.n + 1);
 	size_t n = 0, chars = 0, step;
 
 	for (size_t i = 0; i < in.n && chars < NAME_MOST; i += step) {
 		step = str_utf8_at(in, i);
 		if (!step)
 			return STR_NONE;
-		if (hostile(in, i, step))
+		if (hostile(in, i, step) || (n == 0 && in.p[i] == ' '))
 			continue;
-		memcpy(out + n, in.p + i, step);
+		memcpy(to + n, in.p + i, step);
 		n += step;
 		chars++;
 	}
-	out[n] = '\0';
-	return strspn(out, ". ") == n ? STR_NONE : (struct str){out, n};
+	to[n] = '\0';
+	out = str_trim((struct str){to, n});
+	return strspn(to, ". ") == n ? STR_NONE : out;
 }
 
 /* The pattern's first group in s; STR_NONE without a match. */

@@ -120,8 +120,24 @@ name_ok(struct str host)
 	return n_labels > 1 && isalpha((unsigned char)label.p[0]);
 }
 
+/* Is it the host of the service's own URL? */
 static bool
-name_denied(const struct fetch_rules *rules, struct str host)
+own_host(const struct fetch_rules *rules, struct arena *a, struct str host)
+{
+	CURLU *u;
+	bool same;
+
+	if (!rules->own_url || !*rules->own_url)
+		return false;
+	u = curl_url();
+	same = u && curl_url_set(u, CURLUPART_URL, rules->own_url, 0) == CURLUE_OK &&
+	    str_ieq(part(a, u, CURLUPART_HOST, 0), host);
+	curl_url_cleanup(u);
+	return same;
+}
+
+static bool
+name_denied(const struct fetch_rules *rules, struct arena *a, struct str host)
 {
 	struct str rest = str_from(rules->deny);
 
@@ -129,20 +145,20 @@ name_denied(const struct fetch_rules *rules, struct str host)
 		if (str_ieq(str_trim(str_cut(&rest, ',')), host))
 			return true;
 	}
-	return false;
+	return own_host(rules, a, host);
 }
 
 static enum fetch_status
-judge_host(const struct fetch_rules *rules, struct str host)
+judge_host(const struct fetch_rules *rules, struct arena *a, struct str host)
 {
 	struct sockaddr_storage sa;
 
+	if (name_denied(rules, a, host))
+		return FETCH_BLOCKED;
 	if (literal(host, &sa))
 		return fetch_address_public(rules, (struct sockaddr *)&sa) ? FETCH_OK
 									   : FETCH_BLOCKED;
-	if (!name_ok(host))
-		return FETCH_BAD_URL;
-	return name_denied(rules, host) ? FETCH_BLOCKED : FETCH_OK;
+	return name_ok(host) ? FETCH_OK : FETCH_BAD_URL;
 }
 
 static struct str
@@ -186,7 +202,7 @@ examine(const struct fetch_rules *rules, struct arena *a, CURLU *u, struct fetch
 	out->host = lower(host, arena_alloc(a, host.n + 1));
 	out->text = part(a, u, CURLUPART_URL, 0);
 	out->filename = last_segment(a, u);
-	return out->text.n ? judge_host(rules, out->host) : FETCH_BAD_URL;
+	return out->text.n ? judge_host(rules, a, out->host) : FETCH_BAD_URL;
 }
 
 enum fetch_status

@@ -251,7 +251,7 @@ def _add_headers(op: Operation, status: str, response: dict[str, Any]) -> None:
         names += LIMIT_HEADERS
     if op.raw.get("x-etag") or op.raw.get("x-if-match"):
         names.append("ETag")
-    if status == "201":
+    if status == "201" or (status == "202" and "OperationAccepted" in str(response)):
         names.append("Location")
     if op.raw.get("x-idempotent"):
         names.append("Idempotent-Replayed")

@@ -5,7 +5,8 @@
 
 static struct arena *arena;
 
-static const struct fetch_rules strict = {.deny = "print.example.com, 9.9.9.0/24"};
+static const struct fetch_rules strict = {
+    .deny = "print.example.com, 9.9.9.0/24", .own_url = "https://Own.example.com:8443/base"};
 static const struct fetch_rules lax = {.http = true, .test_net = "127.66.0.0/16"};
 
 /* --- what is let through --- */
@@ -159,6 +160,8 @@ static const struct {
     {"https://print.example.com/", FETCH_BLOCKED},
     {"https://PRINT.example.COM:8443/v1/files", FETCH_BLOCKED},
     {"https://print.ex%61mple.com/", FETCH_BLOCKED},
+    {"https://own.example.com/v1/files", FETCH_BLOCKED},
+    {"https://OWN.example.com:8443/", FETCH_BLOCKED},
 };
 
 static void
@@ -278,6 +281,7 @@ test_filename(void)
 		   STR("a\xc2\x85\x7f"
 		       "b")),
 	    STR("ab"), "no control characters");
+	is_str(fetch_filename(arena, STR(" \x01 a b \x01 ")), STR("a b"), "no blanks around it");
 	is_str(fetch_filename(arena, STR("  ")), STR_NONE, "blanks are no name");
 }
 
