@@ -22,6 +22,8 @@
 #include "media/kind.h"
 #include "media/scan_wire.h"
 
+enum { BEAT_MS = 1000 };
+
 struct child {
 	int pidfd;
 	int answer; /* our end of the pipe */
@@ -142,30 +144,42 @@ spawn_child(struct child *c, char *const argv[], int in, int out)
 	return rc;
 }
 
+/* How long to wait for a child, and who is told meanwhile. */
+struct watch {
+	int64_t deadline;
+	bool (*beat)(void *ctx); /* or NULL */
+	void *ctx;
+	bool stopped; /* beat said so */
+};
+
 /* Waits for the descriptor until the deadline. */
 static bool
-ready(int fd, int64_t deadline)
+ready(int fd, struct watch *w)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	for (;;) {
-		int64_t left = deadline - clock_mono_ms();
-		int n = poll(&p, 1, left > 0 ? (int)left : 0);
+		int64_t left = w->deadline - clock_mono_ms();
+		int n = poll(&p, 1, left <= 0 ? 0 : left < BEAT_MS ? (int)left : BEAT_MS);
 
 		if (n > 0 || (n == 0 && left <= 0))
 			return n > 0;
 		if (n < 0 && errno != EINTR)
 			return false;
+		if (n == 0 && w->beat && !w->beat(w->ctx)) {
+			w->stopped = true;
+			return false;
+		}
 	}
 }
 
 /* True when the child has closed its end before the deadline. */
 static bool
-read_answer(const struct child *c, int64_t deadline, struct buf *answer)
+read_answer(const struct child *c, struct watch *w, struct buf *answer)
 {
 	char chunk[16384];
 
-	while (ready(c->answer, deadline)) {
+	while (ready(c->answer, w)) {
 		ssize_t n = read(c->answer, chunk, sizeof(chunk));
 
 		if (n == 0 || answer->overflow)
@@ -216,10 +230,10 @@ verdict_of(const siginfo_t *info)
 
 /* The child is no more when this returns. */
 static struct verdict
-end_child(const struct child *c, bool in_time, int64_t deadline)
+end_child(const struct child *c, bool in_time, struct watch *w)
 {
 	siginfo_t info = {.si_code = CLD_EXITED};
-	bool late = !in_time || !ready(c->pidfd, deadline);
+	bool late = !in_time || !ready(c->pidfd, w);
 
 	if (late)
 		pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
@@ -262,10 +276,9 @@ parse(struct arena *a, const struct buf *text)
 
 /* Runs soloprint-scan to its end; on NULL *answer is its JSON object, freed with the arena. */
 static struct verdict
-run(struct arena *a, char *const argv[], int in, int out, int64_t most_ms,
+run(struct arena *a, char *const argv[], int in, int out, struct watch *w,
     struct json_object **answer)
 {
-	int64_t deadline = clock_mono_ms() + most_ms;
 	struct child c = {-1, -1};
 	struct verdict v;
 	struct buf text;
@@ -276,7 +289,7 @@ run(struct arena *a, char *const argv[], int in, int out, int64_t most_ms,
 		return (struct verdict){"unavailable", "The file could not be read at this time."};
 	}
 	buf_init(&text, SCAN_ANSWER_MOST);
-	v = end_child(&c, read_answer(&c, deadline, &text), deadline);
+	v = end_child(&c, read_answer(&c, w, &text), w);
 	if (!v.code)
 		*answer = parse(a, &text);
 	if (!v.code && !*answer)
@@ -405,9 +418,11 @@ unlinked_file(struct arena *a)
 	return fd;
 }
 
-void
-scan_file(struct arena *a, int fd, struct str filename, struct scan_result *out)
+bool
+scan_file_beating(struct arena *a, int fd, struct str filename, bool (*beat)(void *ctx), void *ctx,
+    struct scan_result *out)
 {
+	struct watch w = {clock_mono_ms() + SCAN_DEADLINE_MS, beat, ctx, false};
 	char *const argv[] = {
 	    (char[]){"soloprint-scan"}, (char[]){"file"}, str_z(a, filename), NULL};
 	struct json_object *answer = NULL;
@@ -418,11 +433,18 @@ scan_file(struct arena *a, int fd, struct str filename, struct scan_result *out)
 	    .kind = str_from(kind_by_name(filename)),
 	    .thumbnails_fd = -1,
 	};
-	v = run(a, argv, fd, pictures, SCAN_DEADLINE_MS, &answer);
+	v = run(a, argv, fd, pictures, &w, &answer);
 	if (answer)
 		take_answer(a, answer, out, pictures);
 	else
 		out->reason_code = str_from(v.code), out->reason = str_from(v.reason);
+	return !w.stopped;
+}
+
+void
+scan_file(struct arena *a, int fd, struct str filename, struct scan_result *out)
+{
+	(void)scan_file_beating(a, fd, filename, NULL, NULL, out);
 }
 
 static void
@@ -447,15 +469,18 @@ scan_form(struct arena *a, int body_fd, struct str content_type, int out_fd, str
 	char *const argv[] = {
 	    (char[]){"soloprint-scan"}, (char[]){"form"}, str_z(a, content_type), NULL};
 	struct json_object *answer = NULL;
+	struct watch w = {.beat = NULL};
 	struct verdict v;
 	struct stat body, file;
 	int64_t more_ms = fstat(body_fd, &body) == 0 ? body.st_size / (SCAN_FORM_BYTES_PER_S / 1000)
 						     : 0;
 
 	*out = (struct scan_form){.filename = STR("")};
-	v = run(a, argv, body_fd, out_fd, SCAN_DEADLINE_MS + more_ms, &answer);
+	w.deadline = clock_mono_ms() + SCAN_DEADLINE_MS + more_ms;
+	v = run(a, argv, body_fd, out_fd, &w, &answer);
 	if (!answer) {
 		out->error = str_from(v.reason);
+		out->unavailable = str_eq(str_from(v.code), STR("unavailable"));
 		return;
 	}
 	out->error = text_of(a, answer, "error");

@@ -38,10 +38,15 @@ struct scan_result {
 /* fd: the file, read from its start through pread; filename: only a hint. Never fails: what goes
  * wrong is a reason. Blocks for at most SCAN_DEADLINE_MS and a little. */
 void scan_file(struct arena *a, int fd, struct str filename, struct scan_result *out);
+/* The same for who holds a lease meanwhile: beat is called every second; when it says false the
+ * scan is broken off, and false is returned. */
+bool scan_file_beating(struct arena *a, int fd, struct str filename, bool (*beat)(void *ctx),
+    void *ctx, struct scan_result *out);
 
 /* multipart/form-data (RFC 7578). */
 struct scan_form {
 	struct str error;    /* NULL, or why the body is refused: a sentence */
+	bool unavailable;    /* that is not the body's fault */
 	int64_t size;        /* of the file part, written to out_fd */
 	struct str filename; /* its last path segment; "" when it had none */
 	struct str content_type;
