@@ -19,3 +19,7 @@ SELECT status, headers, encode(body, 'hex') AS body_hex, sealed FROM app.idem_fe
 -- name: usage_add :one
 -- params: uuid, uuid, text, int8, inet
 SELECT app.key_used($1, $2, $3, $4, $5);
+
+-- name: signed_enter :one
+-- params: uuid, inet, text
+SELECT app.enter_signed($1, $2, $3);

@@ -21,6 +21,13 @@ query(struct req *r, const struct sql *sql)
 	return q;
 }
 
+void
+query_again(struct req *r)
+{
+	must(!r->tx.keep_open && !(r->route->flags & ROUTE_IDEMPOTENT));
+	r->tx = (struct tx){.first = NULL};
+}
+
 /* Puts sec.begin_request before everything else. */
 static void
 prepend_begin_request(struct req *r)

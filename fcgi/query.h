@@ -15,6 +15,10 @@ struct query *query(struct req *r, const struct sql *sql);
  * mean in the catalogue. */
 const struct err *query_run(struct req *r);
 
+/* Begins another transaction of this request, for handlers that read page by page; the results so
+ * far stay. */
+void query_again(struct req *r);
+
 /* Binds If-Match as int[]: NULL when absent or "*", else the versions it names ("c7.s1" and "7"
  * both name 7). */
 void bind_if_match(struct query *q, const struct req *r);

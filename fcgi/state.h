@@ -6,6 +6,7 @@
 #include "app.h"
 #include "db/pg.h"
 #include "net/redis_limit.h"
+#include "store/s3.h"
 
 struct seal_public;
 struct usage;
@@ -20,6 +21,7 @@ struct worker {
 	struct limiter *limiter;
 	struct usage *usage;
 	struct store *store;
+	struct s3_config s3;
 	uint8_t cursor_key[CURSOR_KEY_LEN];
 	uint8_t url_key[URL_KEY_LEN];    /* signs the URLs of uploads and downloads */
 	struct seal_public *gateway_key; /* seals printers' secrets */

@@ -137,7 +137,7 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 	w.limiter = limiter_new(cfg->redis, (int)cfg->workers);
 	w.usage = usage_new();
 	w.store = store_open(cfg->storage);
-	if (acc && w.store && read_keys(&w, settings)) {
+	if (acc && w.store && s3_config_load(settings, &w.s3) && read_keys(&w, settings)) {
 		(void)pg_ready(w.pg); /* connected before the first request; while it is down
 					 requests get 503 */
 		proc_worker_ready(ready_fd);

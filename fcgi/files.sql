@@ -1,0 +1,121 @@
+-- Files. A row is what app.file_rows says it is.
+
+-- fragment: files_filtered
+	FROM app.file_rows AS v
+	WHERE v._org_id = app.org()
+		AND ($1 IS NULL OR v.filename ILIKE $1 OR v.notes ILIKE $1)
+		AND ($2 IS NULL OR v.status = ANY ($2))
+		AND ($3 IS NULL OR v.kind = ANY ($3))
+		AND ($4 IS NULL OR v._tags @> $4)
+		AND ($5 IS NULL OR v.uploaded_by = $5)
+		AND ($6 IS NULL OR v.model_id = $6)
+		AND ($7 IS NULL OR $7 = ANY (v._uses))
+		AND ($8 = 'all' OR (v.deleted_at IS NOT NULL) = ($8 = 'only'))
+-- end
+
+-- name: files_by_name :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT v.filename AS _key, v.*
+-- include: files_filtered
+		AND (v.filename, v.id) > (coalesce($9, ''), coalesce($10, '00000000-0000-0000-0000-000000000000'))
+	ORDER BY v.filename, v.id LIMIT $11 OFFSET $12;
+
+-- name: files_by_name_desc :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT v.filename AS _key, v.*
+-- include: files_filtered
+		AND ($10 IS NULL OR (v.filename, v.id) < ($9, $10))
+	ORDER BY v.filename DESC, v.id DESC LIMIT $11 OFFSET $12;
+
+-- name: files_by_created :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT v.created_at::text AS _key, v.*
+-- include: files_filtered
+		AND (v.created_at, v.id) > (coalesce($9::timestamptz, '-infinity'),
+			coalesce($10, '00000000-0000-0000-0000-000000000000'))
+	ORDER BY v.created_at, v.id LIMIT $11 OFFSET $12;
+
+-- name: files_by_created_desc :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT v.created_at::text AS _key, v.*
+-- include: files_filtered
+		AND (v.created_at, v.id) < (coalesce($9::timestamptz, 'infinity'),
+			coalesce($10, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+	ORDER BY v.created_at DESC, v.id DESC LIMIT $11 OFFSET $12;
+
+-- name: files_by_updated :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT v.updated_at::text AS _key, v.*
+-- include: files_filtered
+		AND (v.updated_at, v.id) > (coalesce($9::timestamptz, '-infinity'),
+			coalesce($10, '00000000-0000-0000-0000-000000000000'))
+	ORDER BY v.updated_at, v.id LIMIT $11 OFFSET $12;
+
+-- name: files_by_updated_desc :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT v.updated_at::text AS _key, v.*
+-- include: files_filtered
+		AND (v.updated_at, v.id) < (coalesce($9::timestamptz, 'infinity'),
+			coalesce($10, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+	ORDER BY v.updated_at DESC, v.id DESC LIMIT $11 OFFSET $12;
+
+-- name: files_by_size :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT coalesce(v.size_bytes, 0)::text AS _key, v.*
+-- include: files_filtered
+		AND (coalesce(v.size_bytes, 0), v.id) > (coalesce($9::bigint, -1),
+			coalesce($10, '00000000-0000-0000-0000-000000000000'))
+	ORDER BY coalesce(v.size_bytes, 0), v.id LIMIT $11 OFFSET $12;
+
+-- name: files_by_size_desc :many
+-- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
+SELECT coalesce(v.size_bytes, 0)::text AS _key, v.*
+-- include: files_filtered
+		AND (coalesce(v.size_bytes, 0), v.id) < (coalesce($9::bigint, 9223372036854775807),
+			coalesce($10, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+	ORDER BY coalesce(v.size_bytes, 0) DESC, v.id DESC LIMIT $11 OFFSET $12;
+
+-- name: files_total :one
+-- params: text, text[], text[], text[], uuid, uuid, text, text
+SELECT count(*) AS total
+-- include: files_filtered
+;
+
+-- name: file_get :one
+-- params: uuid
+SELECT v.* FROM app.file_rows AS v WHERE v._org_id = app.org() AND v.id = $1;
+
+-- name: file_update :one
+-- params: uuid, jsonb, int[]
+UPDATE app.files AS f SET
+		filename = CASE WHEN $2 ? 'filename' THEN b.filename ELSE f.filename END,
+		content_type = CASE WHEN $2 ? 'content_type' THEN b.content_type ELSE f.content_type END,
+		tags = CASE WHEN $2 ? 'tags' THEN b.tags ELSE f.tags END,
+		notes = CASE WHEN $2 ? 'notes' THEN b.notes ELSE f.notes END,
+		model_id = CASE WHEN $2 ? 'model_id' THEN b.model_id ELSE f.model_id END,
+		revision_status = CASE WHEN $2 ? 'revision_status' THEN b.revision_status ELSE f.revision_status END
+	FROM jsonb_to_record($2) AS b (filename text, content_type text, tags text[], notes text, model_id uuid,
+			revision_status text),
+		(SELECT x.id, app.check_version(x.version, $3)
+				AND (x.deleted_at IS NULL OR app.raise('SLP41', 'the file is in the trash')) AS current
+			FROM app.files AS x WHERE x.org_id = app.org() AND x.id = $1 FOR UPDATE) AS t
+	WHERE f.org_id = app.org() AND f.id = t.id AND t.current
+	RETURNING f.id;
+
+-- Into the trash; what is there already stays there, and what has no content is for file_purge.
+-- name: file_trash :one
+-- params: uuid, int[]
+UPDATE app.files AS f SET deleted_at = coalesce(f.deleted_at, app.now())
+	FROM (SELECT x.id, app.check_version(x.version, $2) AS current FROM app.files AS x
+		WHERE x.org_id = app.org() AND x.id = $1 FOR UPDATE) AS t
+	WHERE f.org_id = app.org() AND f.id = t.id AND t.current
+	RETURNING f.id;
+
+-- name: file_purge :one
+-- params: uuid, bool
+SELECT sec.purge_file(f.id, false) FROM app.files AS f
+	WHERE f.org_id = app.org() AND f.id = $1 AND ($2 OR f.blob_id IS NULL);
+
+-- name: file_restore :one
+-- params: uuid
+UPDATE app.files AS f SET deleted_at = NULL WHERE f.org_id = app.org() AND f.id = $1 RETURNING f.id;
