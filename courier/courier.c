@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gen/courier_sql.h"
+#include "store/s3.h"
 #include "store/store.h"
 
 enum {
@@ -54,6 +55,13 @@ leave(struct courier *c)
 static bool
 open_store(struct courier *c)
 {
+	struct s3_config *s3 = ARENA_NEW(c->arena, struct s3_config);
+
+	if (!s3_config_load(c->arena, s3))
+		return false;
+	c->s3_config = s3;
+	if (s3->on)
+		c->s3 = s3_new(s3, 0);
 	if (!*c->cfg->storage)
 		return true;
 	c->store = store_open(c->cfg->storage);
@@ -87,6 +95,7 @@ start(struct courier *c, const struct courier_config *cfg, int slot)
 static void
 finish(struct courier *c)
 {
+	s3_free(c->s3);
 	store_close(c->store);
 	pg_free(c->pg);
 	arena_free(c->scratch);

@@ -29,7 +29,7 @@ struct courier {
 	struct uuid id; /* this worker's, new at each start */
 	struct str name;
 	struct pg *pg;
-	struct store *store;   /* NULL without SOLOPRINT_STORAGE */
+	struct store *store; /* NULL without SOLOPRINT_STORAGE */
 	const struct s3_config *s3_config;
 	struct s3 *s3;         /* NULL when no service is configured; jobs use job_s3 */
 	struct arena *arena;   /* as long as the process */

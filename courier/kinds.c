@@ -1,19 +1,18 @@
 /* Every kind of job and every timer: a line here is all that the courier needs to know of one. */
+#include "courier/kinds.h"
 #include "courier/courier.h"
 #include "courier/job.h"
 #include "courier/moves.h"
 #include "courier/sweep.h"
-#include "courier/kinds.h"
 
 const struct job_kind job_kinds[] = {
-    {"blob.move", job_blob_move, 10000, NULL},
-    {"blob.delete", job_blob_delete, 10000, NULL},
-    {"file.import", import_run, 10000, import_given_up},
-    {NULL, NULL, 0, NULL}, /* the end */
+    {"blob.move", job_blob_move, 10000, NULL}, {"blob.delete", job_blob_delete, 10000, NULL},
+    {"file.import", import_run, 10000, import_given_up}, {NULL, NULL, 0, NULL}, /* the end */
 };
 const size_t n_job_kinds = sizeof(job_kinds) / sizeof(job_kinds[0]) - 1;
 
 const struct timer timers[] = {
-    {"jobs_prune", timer_jobs_prune}, {"store_sweep", timer_store_sweep}, {NULL, NULL}, /* the end */
+    {"jobs_prune", timer_jobs_prune}, {"store_sweep", timer_store_sweep},
+    {NULL, NULL}, /* the end */
 };
 const size_t n_timers = sizeof(timers) / sizeof(timers[0]) - 1;

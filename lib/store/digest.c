@@ -118,8 +118,9 @@ digest_file(int fd, uint8_t out[DIGEST_LEN], int64_t *size, progress_fn fn, void
 }
 
 bool
-digest_range(int fd, int64_t from, int64_t size, uint8_t out[DIGEST_LEN])
+digest_range(int fd, int64_t from, int64_t size, uint8_t out[DIGEST_LEN], progress_fn fn, void *ctx)
 {
+	const int64_t whole = size;
 	struct digest *d = digest_new();
 	char *chunk = malloc(CHUNK);
 	ssize_t got = 1;
@@ -131,6 +132,8 @@ digest_range(int fd, int64_t from, int64_t size, uint8_t out[DIGEST_LEN])
 			digest_add(d, chunk, (size_t)got);
 		from += got;
 		size -= got;
+		if (fn && !fn(ctx, whole - size))
+			break;
 	}
 	free(chunk);
 	digest_end(d, out);

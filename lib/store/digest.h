@@ -21,7 +21,8 @@ typedef bool (*progress_fn)(void *ctx, int64_t done);
 /* From the descriptor's start. False on a read error or when fn broke off; *size: bytes read. */
 bool digest_file(int fd, uint8_t out[DIGEST_LEN], int64_t *size, progress_fn fn, void *ctx);
 /* size bytes from there on; false also when there are less. */
-bool digest_range(int fd, int64_t from, int64_t size, uint8_t out[DIGEST_LEN]);
+bool digest_range(
+    int fd, int64_t from, int64_t size, uint8_t out[DIGEST_LEN], progress_fn fn, void *ctx);
 /* Appends all of `from` to `to` and to the digest. */
 bool digest_copy(int from, int to, struct digest *d, int64_t *size, progress_fn fn, void *ctx);
 

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "store/digest.h"
 #include "store/store.h"
@@ -490,7 +489,7 @@ sweep_dir(struct store *s, const char *which, int64_t before_s, keep_fn keep, vo
 		struct uuid file = staged_file(name);
 		int how = S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0;
 
-		if (st.st_mtim.tv_sec > before_s ||
+		if (st.st_mtim.tv_sec >= before_s ||
 		    (keep && !uuid_is_zero(file) && keep(ctx, file)))
 			continue;
 		n += unlinkat(dirfd(d), name, how) == 0;
@@ -501,10 +500,8 @@ sweep_dir(struct store *s, const char *which, int64_t before_s, keep_fn keep, vo
 }
 
 int
-store_sweep_staging(struct store *s, int64_t older_than_s, keep_fn keep, void *ctx)
+store_sweep_staging(struct store *s, int64_t before_s, keep_fn keep, void *ctx)
 {
-	int64_t before_s = clock_unix_s() - older_than_s;
-
 	return sweep_dir(s, "staging", before_s, keep, ctx) +
 	    sweep_dir(s, "tmp", before_s, NULL, NULL);
 }

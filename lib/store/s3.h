@@ -63,6 +63,8 @@ enum s3_end {
  * lost connections) are tried again with growing pauses, `tries` times in all (0: 5). */
 struct s3 *s3_new(const struct s3_config *c, int tries);
 void s3_free(struct s3 *s);
+/* fn is called about once a second, also while nothing moves; false stops what is under way. */
+void s3_watch(struct s3 *s, bool (*fn)(void *ctx), void *ctx);
 /* Why the last call did not end with S3_DONE: for logs and people. Until the next call. */
 const char *s3_reason(const struct s3 *s);
 

@@ -47,6 +47,26 @@ s3_free(struct s3 *s)
 	free(s);
 }
 
+void
+s3_watch(struct s3 *s, bool (*fn)(void *ctx), void *ctx)
+{
+	s->watch = fn;
+	s->watch_ctx = ctx;
+}
+
+bool
+s3_goes_on(const struct s3 *s)
+{
+	return !s->watch || s->watch(s->watch_ctx);
+}
+
+bool
+s3_tick(void *ctx, int64_t done)
+{
+	(void)done;
+	return s3_goes_on(ctx);
+}
+
 const char *
 s3_reason(const struct s3 *s)
 {
@@ -148,13 +168,19 @@ take(char *p, size_t size, size_t n, void *ctx)
 	return c->stopped ? 0 : size * n;
 }
 
+static bool
+goes_on(const struct s3_call *c, int64_t done)
+{
+	return (!c->progress || c->progress(c->progress_ctx, done)) && s3_goes_on(c->s3);
+}
+
 static int
 tick(void *ctx, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
 {
 	struct s3_call *c = ctx;
 
 	(void)dltotal, (void)dlnow, (void)ultotal;
-	if (c->progress && !c->progress(c->progress_ctx, c->done + ulnow))
+	if (!goes_on(c, c->done + ulnow))
 		c->stopped = true;
 	return c->stopped;
 }
@@ -412,7 +438,7 @@ s3_pause(const struct s3_call *c, int attempt)
 		int64_t left = until - clock_mono_ms();
 
 		poll(NULL, 0, (int)(left < 500 ? left : 500));
-		if (c->progress && !c->progress(c->progress_ctx, c->done))
+		if (!goes_on(c, c->done))
 			return false;
 	}
 	return true;

@@ -17,6 +17,8 @@ struct s3 {
 	CURL *curl;
 	struct arena *call; /* of the call that runs or ran last */
 	int tries;
+	bool (*watch)(void *ctx);
+	void *watch_ctx;
 	char reason[320];
 };
 
@@ -60,6 +62,11 @@ enum s3_end s3_once(struct s3_call *c);
 enum s3_end s3_run(struct s3_call *c);
 /* Waits before the next attempt, 1 being the first that failed. False: stop. */
 bool s3_pause(const struct s3_call *c, int attempt);
+
+/* False: stop. */
+bool s3_goes_on(const struct s3 *s);
+/* The same as a progress_fn, ctx being the client. */
+bool s3_tick(void *ctx, int64_t done);
 
 /* Notes why; returns end. */
 __attribute__((format(printf, 3, 4))) enum s3_end s3_say(

@@ -139,7 +139,7 @@ send_parts(struct upload *u, int fd, int64_t size)
 		c.from = c.done = at;
 		c.size = size - at < S3_PART_BYTES ? size - at : S3_PART_BYTES;
 		c.sha256 = sha256;
-		if (!digest_range(fd, at, c.size, sha256))
+		if (!digest_range(fd, at, c.size, sha256, NULL, NULL))
 			return s3_say(u->s3, S3_CORRUPT, "the file is shorter than it should be");
 		end = s3_run(&c);
 		end = part_done(u, end, s3_answer_header(&c, "etag"));
@@ -147,17 +147,25 @@ send_parts(struct upload *u, int fd, int64_t size)
 	return end;
 }
 
+static enum s3_end
+check_file(struct s3 *s, int fd, int64_t size, const uint8_t sha256[DIGEST_LEN])
+{
+	uint8_t whole[DIGEST_LEN];
+
+	if (digest_range(fd, 0, size, whole, s3_tick, s) && memcmp(whole, sha256, DIGEST_LEN) == 0)
+		return S3_DONE;
+	return s3_goes_on(s) ? s3_say(s, S3_CORRUPT, "the file's digest differs")
+			     : s3_say(s, S3_STOPPED, "stopped");
+}
+
 enum s3_end
 s3_put_parts(struct s3 *s, struct str key, int fd, int64_t size, const uint8_t sha256[DIGEST_LEN],
     progress_fn fn, void *ctx)
 {
 	struct upload u = upload(s, key, fn, ctx);
-	uint8_t whole[DIGEST_LEN];
-	enum s3_end end;
+	enum s3_end end = check_file(s, fd, size, sha256);
 
-	if (!digest_range(fd, 0, size, whole) || memcmp(whole, sha256, DIGEST_LEN) != 0)
-		end = s3_say(s, S3_CORRUPT, "the file's digest differs");
-	else
+	if (end == S3_DONE)
 		end = begin(&u, (size_t)((size + S3_PART_BYTES - 1) / S3_PART_BYTES));
 	if (end == S3_DONE)
 		end = send_parts(&u, fd, size);

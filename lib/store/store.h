@@ -56,8 +56,8 @@ bool store_each(
 
 /* Whether what was uploaded of this file is still wanted. */
 typedef bool (*keep_fn)(void *ctx, struct uuid file);
-/* Removes what is in staging/ and tmp/ and older than this, but for files that `keep` (or NULL)
- * wants. Returns how many. */
-int store_sweep_staging(struct store *s, int64_t older_than_s, keep_fn keep, void *ctx);
+/* Removes what is in staging/ and tmp/ from before then (Unix time), but for files that `keep` (or
+ * NULL) wants. Returns how many. */
+int store_sweep_staging(struct store *s, int64_t before_s, keep_fn keep, void *ctx);
 
 #endif

@@ -368,10 +368,12 @@ test_sweep(void)
 	age("staging/odd");
 	ok(mkdir(under("tmp/dir"), 0700) == 0, "a directory that a crash left");
 	age("tmp/dir");
-	is_int(store_sweep_staging(store, 3600, keep_second, &open_one), 4, "old leftovers");
+	is_int(store_sweep_staging(store, clock_unix_s() - 3600, keep_second, &open_one), 4,
+	    "old leftovers");
 	is_int(entries("staging"), 2, "the open upload's and the fresh one's stay");
-	is_int(store_sweep_staging(store, 3600, NULL, NULL), 1, "no one asks for it any more");
-	is_int(store_sweep_staging(store, 3600, NULL, NULL), 0, "nothing to do");
+	is_int(store_sweep_staging(store, clock_unix_s() - 3600, NULL, NULL), 1,
+	    "no one asks for it any more");
+	is_int(store_sweep_staging(store, clock_unix_s() - 3600, NULL, NULL), 0, "nothing to do");
 }
 
 static void
