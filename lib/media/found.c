@@ -85,7 +85,7 @@ keep_pictures(struct arena *a, struct store *s, const struct scan_result *scan, 
 		const struct scan_thumbnail *t = &scan->thumbnails[i];
 		struct uuid id = uuid_v7();
 
-		if (!digest_range(scan->thumbnails_fd, t->offset, t->length, sha256) ||
+		if (!digest_range(scan->thumbnails_fd, t->offset, t->length, sha256, NULL, NULL) ||
 		    !keep_picture(a, s, scan->thumbnails_fd, t, id))
 			return false;
 		out->pictures[out->n_pictures++] = id;
