@@ -109,7 +109,7 @@ page_cursor(struct req *r, const struct page *page, const struct query *q, int l
 	struct cursor c = {
 	    .scope = page->scope,
 	    .key = rows_get(q, last, "_key"),
-	    .id = rows_uuid(q, last, "id"),
+	    .id = rows_uuid(q, last, rows_column(q, "_id") < 0 ? "id" : "_id"),
 	};
 
 	return cursor_encode(r->arena, r->w->cursor_key, &c);

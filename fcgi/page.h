@@ -26,7 +26,7 @@ struct page_order {
 
 /* A list operation. Its statements take the filters' parameters first; the rows' then after_key,
  * after_id (NULLs on the first page), limit + 1 and offset, and give a hidden column _key with the
- * sort key as text. */
+ * sort key as text. The id is the column id, or a hidden column _id. */
 struct list {
 	const struct page_order *orders;
 	size_t n_orders;

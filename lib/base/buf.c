@@ -58,6 +58,15 @@ buf_add(struct buf *b, const void *p, size_t n)
 	b->n += n;
 }
 
+char *
+buf_room(struct buf *b, size_t n)
+{
+	if (!reserve(b, n))
+		return NULL;
+	b->n += n;
+	return b->p + b->n - n;
+}
+
 void
 buf_str(struct buf *b, struct str s)
 {

@@ -15,6 +15,8 @@ void buf_init(struct buf *b, size_t cap);
 void buf_fini(struct buf *b);
 void buf_clear(struct buf *b);
 void buf_add(struct buf *b, const void *p, size_t n);
+/* n more bytes, to be written by the caller at once; NULL when they do not fit. */
+char *buf_room(struct buf *b, size_t n);
 void buf_str(struct buf *b, struct str s);
 void buf_char(struct buf *b, char c);
 __attribute__((format(printf, 2, 3))) void buf_fmt(struct buf *b, const char *fmt, ...);

@@ -20,7 +20,7 @@ OPERATIONS = CONTRACT.operations
 KEYED = [op for op in OPERATIONS if not op.public]
 WITH_IDS = [op for op in KEYED if op.path_names]
 CANARY = "canary-5f1e"
-TABLES = ("printers", "printer_groups", "printer_group_members")
+TABLES = ("printers", "printer_groups", "printer_group_members", "models", "collections", "collection_models")
 
 
 class Pair:

@@ -23,6 +23,12 @@ BODIES: dict[str, Any] = {
     "createPrinter": lambda: {"name": f"walk {secrets.token_hex(4)}", "protocol": "bambu", "enabled": False},
     "updatePrinter": lambda: {"location": f"shelf {secrets.token_hex(3)}"},
     "createPrinterGroup": lambda: {"name": f"walk {secrets.token_hex(6)}"},
+    "createModel": lambda: {"name": f"walk {secrets.token_hex(4)}"},
+    "updateModel": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
+    "createCollection": lambda: {"name": f"walk {secrets.token_hex(6)}"},
+    "updateCollection": lambda: {"description": f"shelf {secrets.token_hex(3)}"},
+    "renameTag": lambda: {"tag": f"walk-{secrets.token_hex(3)}", "name": "walked"},
+    "deleteTag": lambda: {"tag": f"walk-{secrets.token_hex(3)}"},
     "updatePrinterGroup": lambda: {"description": f"shelf {secrets.token_hex(3)}"},
 }
 # Members of bodies that name other objects, and the kind of object.
@@ -31,12 +37,19 @@ BODY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "updateApiKey": [("printer_ids", "printer_id")],
     "createPrinter": [("group_ids", "printer_group_id")],
     "updatePrinter": [("group_ids", "printer_group_id")],
+    "createModel": [("collection_ids", "collection_id")],
+    "updateModel": [("collection_ids", "collection_id")],
+    "createCollection": [("model_ids", "model_id")],
+    "updateCollection": [("model_ids", "model_id"), ("add_model_ids", "model_id")],
     "createPrinterGroup": [("printer_ids", "printer_id")],
     "updatePrinterGroup": [("printer_ids", "printer_id")],
 }
-QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {"listPrinters": [("group", "printer_group_id")]}
+QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
+    "listPrinters": [("group", "printer_group_id")],
+    "listModels": [("collection", "collection_id")],
+}
 # Every id that a path may hold, and how to make the object in an organisation.
-OBJECTS = ("printer_id", "printer_group_id", "api_key_id")
+OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id")
 
 
 def built_contract() -> Contract:
@@ -53,6 +66,10 @@ def make_object(org: Org, kind: str, canary: str) -> str:
         return str(org.make_group(name=f"{canary} {secrets.token_hex(3)}", description=canary)["id"])
     if kind == "api_key_id":
         return org.key_id(org.make_key(["operations.read"], name=f"{canary} key"))
+    if kind == "model_id":
+        return str(org.make_model(name=f"{canary} {secrets.token_hex(3)}", notes=canary, tags=[canary])["id"])
+    if kind == "collection_id":
+        return str(org.make_collection(name=f"{canary} {secrets.token_hex(3)}", description=canary)["id"])
     raise AssertionError(f"no way to make a {kind}: add one to walk.make_object")
 
 

@@ -79,6 +79,14 @@ class Org:
         body = {"name": f"Group {secrets.token_hex(4)}", **attributes}
         return dict(self.api.post("/v1/printer-groups", body, expect=201).json())
 
+    def make_model(self, **attributes: Any) -> dict[str, Any]:
+        body = {"name": f"Model {secrets.token_hex(4)}", **attributes}
+        return dict(self.api.post("/v1/models", body, expect=201).json())
+
+    def make_collection(self, **attributes: Any) -> dict[str, Any]:
+        body = {"name": f"Collection {secrets.token_hex(4)}", **attributes}
+        return dict(self.api.post("/v1/collections", body, expect=201).json())
+
     def connected(self, printer_id: str, **columns: str) -> None:
         """The printer counts as connected, without a gateway. columns: more of app.printer_status, as SQL."""
         more = "".join(f", {c} = {v}" for c, v in columns.items())

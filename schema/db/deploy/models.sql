@@ -10,6 +10,36 @@ COMMENT ON SCHEMA ext IS 'Extensions.';
 GRANT USAGE ON SCHEMA ext TO soloprint_api, soloprint_courier;
 CREATE EXTENSION pg_trgm SCHEMA ext;
 
+-- Text as searches compare it: words of letters and digits, in lower case.
+CREATE FUNCTION app.search_words(t text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN btrim(regexp_replace(lower(t), '[^[:alnum:]]+', ' ', 'g'));
+
+-- Every word of a search as the beginning of a word.
+CREATE FUNCTION app.search_query(t text) RETURNS tsquery
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN to_tsquery('pg_catalog.simple'::regconfig, replace(app.search_words(t), ' ', ':* & ') || CASE app.search_words(t) WHEN '' THEN '' ELSE ':*' END);
+
+-- One bit for each group of three letters, as pg_trgm makes them: what has few bits in common with a search is not like
+-- it, which is far cheaper to find out than how alike they are.
+CREATE FUNCTION app.trigram_bits(words text) RETURNS bit(512)
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN (SELECT coalesce(bit_or(set_bit(repeat('0', 512)::bit(512), hashtext(g) & 511, 1)), repeat('0', 512)::bit(512))
+		FROM unnest(ext.show_trgm(words)) AS g);
+
+-- What a model is searched by: its name first, then tags, then its files, then the rest.
+CREATE FUNCTION app.model_words(name text, tags text[], file_names text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN app.search_words(name || ' ' || array_to_string(tags, ' ') || ' ' || file_names);
+CREATE FUNCTION app.model_document(name text, tags text[], file_names text, description text, notes text) RETURNS tsvector
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN setweight(to_tsvector('pg_catalog.simple'::regconfig, app.search_words(name)), 'A')
+		|| setweight(to_tsvector('pg_catalog.simple'::regconfig, app.search_words(array_to_string(tags, ' '))), 'B')
+		|| setweight(to_tsvector('pg_catalog.simple'::regconfig, app.search_words(file_names)), 'C')
+		|| setweight(to_tsvector('pg_catalog.simple'::regconfig,
+			app.search_words(coalesce(description, '') || ' ' || coalesce(notes, ''))), 'D');
+
+-- file_names: stems of its files, for searches; kept by a trigger of app.files.
 CREATE TABLE app.models (
 	org_id uuid NOT NULL DEFAULT app.org(),
 	id uuid NOT NULL DEFAULT app.uuid7(),
@@ -18,6 +48,11 @@ CREATE TABLE app.models (
 	notes text CHECK (char_length(notes) <= 20000),
 	tags text[] NOT NULL DEFAULT '{}',
 	favorite boolean NOT NULL DEFAULT false,
+	file_names text NOT NULL DEFAULT '',
+	words text NOT NULL GENERATED ALWAYS AS (app.model_words(name, tags, file_names)) STORED,
+	trigrams bit(512) NOT NULL GENERATED ALWAYS AS (app.trigram_bits(app.model_words(name, tags, file_names))) STORED,
+	document tsvector NOT NULL
+		GENERATED ALWAYS AS (app.model_document(name, tags, file_names, description, notes)) STORED,
 	created_by uuid DEFAULT app.principal(),
 	created_at timestamptz NOT NULL DEFAULT app.now(),
 	updated_at timestamptz NOT NULL DEFAULT app.now(),
@@ -91,6 +126,20 @@ CREATE POLICY tenant ON app.collection_models
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
 GRANT SELECT, INSERT, DELETE ON app.collection_models TO soloprint_api;
 
+-- The tags with one called otherwise, each once, in their order.
+CREATE FUNCTION app.replace_tag(tags text[], tag text, name text) RETURNS text[]
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN (SELECT array_agg(x.t ORDER BY x.n) FROM (
+		SELECT u.t, min(u.n) AS n FROM unnest(array_replace(tags, tag, name)) WITH ORDINALITY AS u (t, n) GROUP BY u.t) AS x);
+GRANT EXECUTE ON FUNCTION app.replace_tag(text[], text, text) TO soloprint_api;
+
+-- Where a file's largest picture is; NULL without one.
+CREATE FUNCTION app.thumbnail_url(file_id uuid, thumbnails jsonb) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE
+	RETURN '/v1/files/' || file_id || '/thumbnails/' || (SELECT t ->> 'n' FROM jsonb_array_elements(thumbnails) AS t
+		ORDER BY (t ->> 'width')::numeric DESC NULLS LAST, (t ->> 'n')::int LIMIT 1);
+GRANT EXECUTE ON FUNCTION app.thumbnail_url(uuid, jsonb) TO soloprint_api;
+
 -- The model that a file belongs to: the first of `keys` that is known (meshes come first, the stem last), else a new
 -- model named `name`. Its keys that are not taken become this model's. One at a time per organisation and stem, so
 -- that two at once end as one.
@@ -116,13 +165,105 @@ END
 $$;
 GRANT EXECUTE ON FUNCTION app.attach_model(text[], text) TO soloprint_api, soloprint_courier;
 
-CREATE TRIGGER bump_version BEFORE UPDATE ON app.models
-	FOR EACH ROW EXECUTE FUNCTION app.bump_version();
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON app.models
+-- BEFORE UPDATE: a change of what people say of a model is a new version; another file makes it newer.
+CREATE FUNCTION app.touch_model() RETURNS trigger
+	LANGUAGE plpgsql
+	AS $$
+BEGIN
+	IF (NEW.name, NEW.description, NEW.notes, NEW.tags, NEW.favorite)
+			IS DISTINCT FROM (OLD.name, OLD.description, OLD.notes, OLD.tags, OLD.favorite) THEN
+		NEW.version := OLD.version + 1;
+		NEW.updated_at := app.now();
+	END IF;
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER touch BEFORE UPDATE ON app.models
+	FOR EACH ROW EXECUTE FUNCTION app.touch_model();
+CREATE TRIGGER audit AFTER INSERT OR DELETE ON app.models
 	FOR EACH ROW EXECUTE FUNCTION sec.audit('model', 'operations.read', 'quiet');
+CREATE TRIGGER audit_update AFTER UPDATE ON app.models
+	FOR EACH ROW WHEN (OLD.version <> NEW.version) EXECUTE FUNCTION sec.audit('model', 'operations.read', 'quiet');
 CREATE TRIGGER bump_version BEFORE UPDATE ON app.collections
 	FOR EACH ROW EXECUTE FUNCTION app.bump_version();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON app.collections
 	FOR EACH ROW EXECUTE FUNCTION sec.audit('collection', 'operations.read', 'quiet');
+
+-- BEFORE INSERT or UPDATE of model_id: numbers a file among those of its model and of its sort, which is either sliced
+-- (what a printer runs) or a design. Locks the model, so that two at once get two numbers.
+CREATE FUNCTION sec.number_revision() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	sliced CONSTANT text[] := '{gcode,bgcode,gcode_3mf}';
+BEGIN
+	IF NEW.model_id IS NULL THEN
+		NEW.revision := NULL;
+		RETURN NEW;
+	END IF;
+	PERFORM FROM app.models AS m WHERE m.org_id = NEW.org_id AND m.id = NEW.model_id FOR NO KEY UPDATE;
+	SELECT coalesce(max(f.revision), 0) + 1 INTO NEW.revision FROM app.files AS f
+		WHERE f.org_id = NEW.org_id AND f.model_id = NEW.model_id AND (f.kind = ANY (sliced)) = (NEW.kind = ANY (sliced));
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER number_revision BEFORE INSERT ON app.files
+	FOR EACH ROW WHEN (NEW.model_id IS NOT NULL) EXECUTE FUNCTION sec.number_revision();
+CREATE TRIGGER number_revision_update BEFORE UPDATE OF model_id ON app.files
+	FOR EACH ROW WHEN (OLD.model_id IS DISTINCT FROM NEW.model_id) EXECUTE FUNCTION sec.number_revision();
+
+-- AFTER a change of a model's files: what it is searched by, and when it changed.
+CREATE FUNCTION sec.name_files() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	old_model uuid := CASE WHEN TG_OP <> 'INSERT' THEN OLD.model_id END;
+	new_model uuid := CASE WHEN TG_OP <> 'DELETE' THEN NEW.model_id END;
+	org uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.org_id ELSE NEW.org_id END;
+BEGIN
+	UPDATE app.models AS m SET updated_at = app.now(), file_names = coalesce((
+			SELECT left(string_agg(s.stem, ' ' ORDER BY s.stem), 2000) FROM (SELECT DISTINCT f.stem FROM app.files AS f
+				WHERE f.org_id = m.org_id AND f.model_id = m.id AND f.deleted_at IS NULL LIMIT 200) AS s), '')
+		WHERE m.org_id = org AND m.id IN (old_model, new_model);
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER name_files AFTER INSERT ON app.files
+	FOR EACH ROW WHEN (NEW.model_id IS NOT NULL) EXECUTE FUNCTION sec.name_files();
+CREATE TRIGGER name_files_update AFTER UPDATE OF model_id, filename, deleted_at ON app.files
+	FOR EACH ROW WHEN ((OLD.model_id, OLD.filename, OLD.deleted_at) IS DISTINCT FROM (NEW.model_id, NEW.filename, NEW.deleted_at))
+	EXECUTE FUNCTION sec.name_files();
+CREATE TRIGGER name_files_delete AFTER DELETE ON app.files
+	FOR EACH ROW WHEN (OLD.model_id IS NOT NULL AND OLD.deleted_at IS NULL) EXECUTE FUNCTION sec.name_files();
+
+-- A collection changes with what is in it. None is left to change when it went together with its members.
+CREATE FUNCTION sec.record_collected() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	what text := CASE TG_OP WHEN 'INSERT' THEN 'added' ELSE 'removed' END;
+	c record;
+	collection_name text;
+BEGIN
+	FOR c IN SELECT m.org_id, m.collection_id, jsonb_agg(m.model_id ORDER BY m.model_id) AS models
+			FROM moved AS m GROUP BY m.org_id, m.collection_id ORDER BY m.collection_id LOOP
+		UPDATE app.collections AS x SET updated_at = clock_timestamp()
+			WHERE x.org_id = c.org_id AND x.id = c.collection_id RETURNING x.name INTO collection_name;
+		IF FOUND THEN
+			PERFORM sec.record(c.org_id, 'updated', 'collection', c.collection_id,
+				jsonb_build_object('model_ids', jsonb_build_object(what, c.models)), '', collection_name);
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER audit_insert AFTER INSERT ON app.collection_models REFERENCING NEW TABLE AS moved
+	FOR EACH STATEMENT EXECUTE FUNCTION sec.record_collected();
+CREATE TRIGGER audit_delete AFTER DELETE ON app.collection_models REFERENCING OLD TABLE AS moved
+	FOR EACH STATEMENT EXECUTE FUNCTION sec.record_collected();
+
+GRANT EXECUTE ON FUNCTION app.search_words(text), app.search_query(text), app.trigram_bits(text),
+	app.model_words(text, text[], text), app.model_document(text, text[], text, text, text), app.touch_model()
+	TO soloprint_api, soloprint_courier;
 
 COMMIT;

@@ -119,8 +119,8 @@ SELECT is((SELECT array_agg(e ORDER BY e) FROM (
 		SELECT unnest(ARRAY[CASE WHEN g.tgtype & 4 > 0 THEN 'insert' END, CASE WHEN g.tgtype & 8 > 0 THEN 'delete' END,
 			CASE WHEN g.tgtype & 16 > 0 THEN 'update' END]) AS e FROM pg_trigger AS g
 		WHERE g.tgrelid = t.id AND g.tgenabled = 'O' AND g.tgtype & 2 = 0
-		AND g.tgfoid IN ('sec.audit()'::regprocedure, 'sec.record_membership()'::regprocedure)) AS x WHERE e IS NOT NULL),
-		CASE t.relname WHEN 'printer_group_members' THEN '{delete,insert}'::text[] ELSE '{delete,insert,update}' END,
+		AND g.tgfoid IN ('sec.audit()'::regprocedure, 'sec.record_membership()'::regprocedure, 'sec.record_collected()'::regprocedure)) AS x WHERE e IS NOT NULL),
+		CASE t.relname WHEN 'collection_models' THEN '{delete,insert}'::text[] WHEN 'printer_group_members' THEN '{delete,insert}'::text[] ELSE '{delete,insert,update}' END,
 		'audited: ' || t.relname)
 	FROM tenant AS t WHERE t.relname NOT IN (SELECT name FROM unaudited);
 SELECT is_empty($$ SELECT relname FROM tenant AS t WHERE relname = 'printer_group_members' AND EXISTS (
@@ -142,7 +142,8 @@ SELECT ok(EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'app' AND i.t
 	FROM (VALUES ('printers', 'name, id'), ('printers', 'created_at, id'), ('printers', 'updated_at, id'),
 		('printers', 'model, name, id'), ('printers', 'model, created_at, id'), ('printers', 'model, updated_at, id'),
 		('printer_status', 'state, printer_id'), ('printer_group_members', 'group_id, printer_id'),
-		('printer_groups', 'name, id'), ('printer_groups', 'created_at, id'), ('api_keys', 'name, id'),
+		('printer_groups', 'name, id'), ('printer_groups', 'created_at, id'), ('models', 'name, id'), ('models', 'created_at, id'),
+		('models', 'updated_at, id'), ('collections', 'name, id'), ('collections', 'created_at, id'), ('api_keys', 'name, id'),
 		('api_keys', 'created_at, id')) AS w (t, columns);
 
 SELECT * FROM finish();
