@@ -5,8 +5,8 @@
 	WHERE m.org_id = app.org()
 		AND CASE WHEN $1 IS NULL OR m.document @@ (SELECT app.search_query($1)) THEN true
 			WHEN bit_count(m.trigrams & (SELECT app.trigram_bits(app.search_words($1))))
-				< (SELECT greatest(1, bit_count(app.trigram_bits(app.search_words($1))) * 2 / 5)) THEN false
-			ELSE ext.word_similarity((SELECT app.search_words($1)), m.words) >= 0.4 END
+				< (SELECT greatest(1, bit_count(app.trigram_bits(app.search_words($1))) / 3)) THEN false
+			ELSE ext.word_similarity((SELECT app.search_words($1)), m.words) >= (SELECT app.search_bar($1)) END
 		AND ($2 IS NULL OR m.tags @> $2)
 		AND ($3 IS NULL OR EXISTS (SELECT FROM app.collection_models AS c
 			WHERE c.org_id = app.org() AND c.model_id = m.id AND c.collection_id = ANY ($3)))
@@ -187,11 +187,11 @@ SELECT m.id, app.check_version(m.version, $2) AS current FROM app.models AS m
 -- name: model_files_leave :many
 -- params: uuid, text
 UPDATE app.files AS f SET model_id = NULL,
-		deleted_at = CASE $2 WHEN 'trash' THEN coalesce(f.deleted_at, app.now()) ELSE f.deleted_at END,
-		purge_after = CASE $2 WHEN 'trash' THEN coalesce(f.purge_after, app.now() + make_interval(days => (
-			SELECT o.trash_days FROM app.organizations AS o WHERE o.org_id = app.org()))) ELSE f.purge_after END
-	WHERE f.org_id = app.org() AND f.model_id = $1 AND CASE WHEN f.deleted_at IS NULL AND $2 IS NULL
-		THEN app.raise('SLP45', 'the model has files') ELSE true END
+		deleted_at = CASE WHEN $2 = 'trash' AND f.blob_id IS NOT NULL THEN coalesce(f.deleted_at, app.now())
+			ELSE f.deleted_at END
+	WHERE f.org_id = app.org() AND f.model_id = $1
+		AND CASE WHEN $2 IS NULL AND f.deleted_at IS NULL AND f.status NOT IN ('failed', 'expired')
+			THEN app.raise('SLP45', 'the model has files') ELSE true END
 	RETURNING f.id;
 
 -- name: model_delete :one

@@ -2,12 +2,15 @@
 
 #include "base/arena.h"
 
-/* Does path fit the template? Parameters' segments go to segs. str_cut leaves a null rest after the
- * last segment, so that a trailing slash is one more, empty, segment. */
+/* Does path fit the template? Parameters' segments go to segs, their number to *params. str_cut
+ * leaves a null rest after the last segment, so that a trailing slash is one more, empty, segment.
+ */
 static bool
-matches(struct str template, struct str path, struct str segs[ROUTE_SEGS_MAX])
+matches(struct str template, struct str path, struct str segs[ROUTE_SEGS_MAX], size_t *params)
 {
 	size_t n = 0;
+
+	*params = 0;
 
 	while (template.p && path.p) {
 		struct str want = str_cut(&template, '/');
@@ -17,6 +20,7 @@ matches(struct str template, struct str path, struct str segs[ROUTE_SEGS_MAX])
 			if (!have.n || n == ROUTE_SEGS_MAX)
 				return false;
 			segs[n++] = have;
+			*params = n;
 		} else if (!str_eq(want, have)) {
 			return false;
 		}
@@ -70,14 +74,20 @@ route_find(const struct route *routes, size_t n, struct str method, struct str p
 {
 	unsigned wanted = method_bit(method), have = 0;
 	struct str found[ROUTE_SEGS_MAX] = {{NULL, 0}};
+	size_t params, fewest = ROUTE_SEGS_MAX + 1;
 
 	*out = NULL;
 	*allow = STR_NONE;
 	for (size_t i = 0; i < n; i++) {
 		unsigned bit;
 
-		if (!matches(routes[i].path, path, found))
+		if (!matches(routes[i].path, path, found, &params) || params > fewest)
 			continue;
+		if (params < fewest) { /* "/v1/models/stats" before "/v1/models/{model_id}" */
+			fewest = params;
+			have = 0;
+			*out = NULL;
+		}
 		bit = method_bit(str_from(routes[i].method));
 		have |= bit;
 		if (bit & wanted) {

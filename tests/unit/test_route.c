@@ -16,6 +16,7 @@ static const struct route table[] = {
 	.method = "PUT",
 	.path = STR_INIT("/v1/things/{thing_id}/parts/{part_id}")},
     {.operation = "act", .method = "POST", .path = STR_INIT("/v1/things/{thing_id}/act")},
+    {.operation = "count", .method = "GET", .path = STR_INIT("/v1/things/stats")},
 };
 enum { N = sizeof(table) / sizeof(table[0]) };
 
@@ -38,6 +39,9 @@ static const struct {
     {"POST", "/v1/things/..", ROUTE_WRONG_METHOD, NULL, "DELETE, GET, HEAD, OPTIONS, PATCH", NULL,
 	NULL},
     {"POST", "/v1/things/a/act", ROUTE_FOUND, "act", NULL, "a", NULL},
+    {"GET", "/v1/things/stats", ROUTE_FOUND, "count", NULL, NULL, NULL},
+    {"DELETE", "/v1/things/stats", ROUTE_WRONG_METHOD, NULL, "GET, HEAD, OPTIONS", NULL, NULL},
+    {"POST", "/v1/things/stats/act", ROUTE_FOUND, "act", NULL, "stats", NULL},
 
     {"PUT", "/v1/things", ROUTE_WRONG_METHOD, NULL, "GET, HEAD, OPTIONS, POST", NULL, NULL},
     {"OPTIONS", "/v1/things", ROUTE_WRONG_METHOD, NULL, "GET, HEAD, OPTIONS, POST", NULL, NULL},

@@ -15,10 +15,17 @@ CREATE FUNCTION app.search_words(t text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
 	RETURN btrim(regexp_replace(lower(t), '[^[:alnum:]]+', ' ', 'g'));
 
--- Every word of a search as the beginning of a word.
+-- The same of a text that is looked into; words that are run together like this, likeThis, count apart as well.
+CREATE FUNCTION app.indexed_words(t text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN app.search_words(t) || CASE WHEN t ~ '[[:lower:]][[:upper:]]|[[:upper:]][[:upper:]][[:lower:]]'
+		THEN ' ' || app.search_words(regexp_replace(regexp_replace(t, '([[:lower:]])([[:upper:]])', '\1 \2', 'g'),
+			'([[:upper:]])([[:upper:]][[:lower:]])', '\1 \2', 'g')) ELSE '' END;
+
+-- Every word of a search as the beginning of a word; NULL when there is none.
 CREATE FUNCTION app.search_query(t text) RETURNS tsquery
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN to_tsquery('pg_catalog.simple'::regconfig, replace(app.search_words(t), ' ', ':* & ') || CASE app.search_words(t) WHEN '' THEN '' ELSE ':*' END);
+	RETURN to_tsquery('pg_catalog.simple'::regconfig, replace(nullif(app.search_words(t), ''), ' ', ':* & ') || ':*');
 
 -- One bit for each group of three letters, as pg_trgm makes them: what has few bits in common with a search is not like
 -- it, which is far cheaper to find out than how alike they are.
@@ -30,14 +37,14 @@ CREATE FUNCTION app.trigram_bits(words text) RETURNS bit(512)
 -- What a model is searched by: its name first, then tags, then its files, then the rest.
 CREATE FUNCTION app.model_words(name text, tags text[], file_names text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN app.search_words(name || ' ' || array_to_string(tags, ' ') || ' ' || file_names);
+	RETURN app.indexed_words(name || ' ' || array_to_string(tags, ' ') || ' ' || file_names);
 CREATE FUNCTION app.model_document(name text, tags text[], file_names text, description text, notes text) RETURNS tsvector
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN setweight(to_tsvector('pg_catalog.simple'::regconfig, app.search_words(name)), 'A')
-		|| setweight(to_tsvector('pg_catalog.simple'::regconfig, app.search_words(array_to_string(tags, ' '))), 'B')
-		|| setweight(to_tsvector('pg_catalog.simple'::regconfig, app.search_words(file_names)), 'C')
+	RETURN setweight(to_tsvector('pg_catalog.simple'::regconfig, app.indexed_words(name)), 'A')
+		|| setweight(to_tsvector('pg_catalog.simple'::regconfig, app.indexed_words(array_to_string(tags, ' '))), 'B')
+		|| setweight(to_tsvector('pg_catalog.simple'::regconfig, app.indexed_words(file_names)), 'C')
 		|| setweight(to_tsvector('pg_catalog.simple'::regconfig,
-			app.search_words(coalesce(description, '') || ' ' || coalesce(notes, ''))), 'D');
+			app.indexed_words(coalesce(description, '') || ' ' || coalesce(notes, ''))), 'D');
 
 -- file_names: stems of its files, for searches; kept by a trigger of app.files.
 CREATE TABLE app.models (
@@ -70,6 +77,13 @@ CREATE POLICY tenant ON app.models
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
 GRANT SELECT, INSERT (org_id, id, name, description, notes, tags, favorite), UPDATE (name, description, notes, tags, favorite), DELETE
 	ON app.models TO soloprint_api, soloprint_courier;
+
+-- How much a model must be like a search that it does not have the words of: little when no model has them.
+CREATE FUNCTION app.search_bar(t text) RETURNS double precision
+	LANGUAGE sql STABLE
+	RETURN CASE WHEN EXISTS (SELECT FROM app.models AS m WHERE m.org_id = app.org() AND m.document @@ app.search_query(t))
+		THEN 0.6 ELSE 0.36 END;
+GRANT EXECUTE ON FUNCTION app.search_bar(text) TO soloprint_api;
 
 -- What a file can be recognised by: 'mesh:<sha256>' of a mesh, 'stem:<file stem>'. The first to claim a key has the model.
 CREATE TABLE app.model_keys (
@@ -262,7 +276,7 @@ CREATE TRIGGER audit_insert AFTER INSERT ON app.collection_models REFERENCING NE
 CREATE TRIGGER audit_delete AFTER DELETE ON app.collection_models REFERENCING OLD TABLE AS moved
 	FOR EACH STATEMENT EXECUTE FUNCTION sec.record_collected();
 
-GRANT EXECUTE ON FUNCTION app.search_words(text), app.search_query(text), app.trigram_bits(text),
+GRANT EXECUTE ON FUNCTION app.search_words(text), app.indexed_words(text), app.search_query(text), app.trigram_bits(text),
 	app.model_words(text, text[], text), app.model_document(text, text[], text, text, text), app.touch_model()
 	TO soloprint_api, soloprint_courier;
 
