@@ -8,4 +8,8 @@
 enum job_end import_run(struct job *j);
 void import_given_up(struct job *j);
 
+/* file.analyze (analyze.c) */
+enum job_end analyze_run(struct job *j);
+void analyze_given_up(struct job *j);
+
 #endif
