@@ -246,7 +246,7 @@ send_query(struct pg *pg, const struct query *q)
 	const struct sql *s = q->sql;
 
 	must(q->n == s->nparams);
-	if (pg->cfg.unnamed)
+	if (pg->cfg.unnamed || !s->name)
 		return PQsendQueryParams(pg->conn, s->text, q->n, s->oids, q->values, q->lengths,
 			   q->formats, 0) == 1;
 	return PQsendQueryPrepared(pg->conn, s->name, q->n, q->values, q->lengths, q->formats, 0) ==
@@ -336,7 +336,7 @@ log_failure(const struct pg_failure *f)
 {
 	log_error("statement failed", LOG_Z("sqlstate", f->sqlstate),
 	    LOG_Z("constraint", f->constraint), LOG_S("message", f->message),
-	    LOG_Z("statement", f->sql ? f->sql->name : ""));
+	    LOG_Z("statement", f->sql && f->sql->name ? f->sql->name : ""));
 }
 
 const struct err *

@@ -12,11 +12,10 @@
 
 /* The effect inside of the database: a row that no courier takes up. */
 static const unsigned effect_types[] = {25};
-static const struct sql effect = {"test_effect",
+static const struct sql effect = {NULL,
     "INSERT INTO app.jobs (kind, params) VALUES ('test.effect', jsonb_build_object('of', $1))",
     SQL_EXEC, 1, effect_types};
-static const struct sql refused = {
-    "test_refused", "SELECT app.raise('SLP40', 'no room')", SQL_ONE, 0, NULL};
+static const struct sql refused = {NULL, "SELECT app.raise('SLP40', 'no room')", SQL_ONE, 0, NULL};
 
 static void
 journal(struct job *j, const char *what)
