@@ -14,7 +14,11 @@
 /* By content, the sure signs first; the last ones also want the name to agree. */
 static const struct media_format *const formats[] = {
     &format_bgcode,
+    &format_threemf,
+    &format_step,
     &format_gcode,
+    &format_stl,
+    &format_obj,
 };
 
 static bool
@@ -41,14 +45,10 @@ media_read(struct media *m)
 }
 
 struct str
-media_bytes(const struct media *m, int64_t offset, size_t n)
+media_read_at(const struct media *m, int64_t offset, char *p, size_t n)
 {
-	size_t left = offset < 0 || offset >= m->size ? 0 : (size_t)(m->size - offset);
-	char *p = arena_alloc(m->arena, (n < left ? n : left) + 1);
 	struct str out = {p, 0};
 
-	if (n > left)
-		n = left;
 	while (out.n < n) {
 		ssize_t got = pread(m->fd, p + out.n, n - out.n, offset + (int64_t)out.n);
 
@@ -60,8 +60,17 @@ media_bytes(const struct media *m, int64_t offset, size_t n)
 			break;
 		out.n += (size_t)got;
 	}
-	p[out.n] = '\0';
 	return out;
+}
+
+struct str
+media_bytes(const struct media *m, int64_t offset, size_t n)
+{
+	size_t left = offset < 0 || offset >= m->size ? 0 : (size_t)(m->size - offset);
+
+	if (n > left)
+		n = left;
+	return media_read_at(m, offset, arena_alloc(m->arena, n + 1), n);
 }
 
 bool
@@ -134,7 +143,9 @@ media_number(double v)
 	if (!isfinite(v) || fabs(v) > 1e12)
 		return NULL;
 	n = (size_t)snprintf(text, sizeof(text), "%.4f", v);
-	while (n > 1 && text[n - 1] == '0' && text[n - 2] != '.')
+	while (text[n - 1] == '0')
 		text[--n] = '\0';
-	return json_object_new_double_s(v, strcmp(text, "-0.0") == 0 ? "0.0" : text);
+	if (text[n - 1] == '.')
+		text[--n] = '\0';
+	return json_object_new_double_s(v, strcmp(text, "-0") == 0 ? "0" : text);
 }

@@ -51,6 +51,8 @@ void media_read(struct media *m);
 
 /* At most n bytes from the offset, in the arena; fewer at the end, STR_NONE on a read error. */
 struct str media_bytes(const struct media *m, int64_t offset, size_t n);
+/* The same into the caller's n bytes. */
+struct str media_read_at(const struct media *m, int64_t offset, char *p, size_t n);
 /* Notes why the file cannot be read further; the first reason counts. Always false. */
 __attribute__((format(printf, 3, 4))) bool media_fail(
     struct media *m, const char *code, const char *fmt, ...);
