@@ -17,6 +17,7 @@
 #include "media/scan_wire.h"
 #include "scan/form.h"
 #include "scan/sandbox.h"
+#include "store/digest.h"
 
 enum { ARENA_MOST = 160 << 20 };
 
@@ -146,6 +147,7 @@ warm_up(void)
 	json_object_object_add(o, "seed", json_object_new_double(0.5));
 	json_object_to_json_string(o);
 	json_object_put(o);
+	digest_free(digest_new());
 	setenv("TZ", "UTC0", 1);
 	tzset();
 }

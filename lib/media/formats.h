@@ -6,5 +6,9 @@
 
 extern const struct media_format format_bgcode;
 extern const struct media_format format_gcode;
+extern const struct media_format format_obj;
+extern const struct media_format format_step;
+extern const struct media_format format_stl;
+extern const struct media_format format_threemf;
 
 #endif
