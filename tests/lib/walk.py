@@ -67,7 +67,7 @@ def make_object(org: Org, kind: str, canary: str) -> str:
     if kind == "api_key_id":
         return org.key_id(org.make_key(["operations.read"], name=f"{canary} key"))
     if kind == "model_id":
-        return str(org.make_model(name=f"{canary} {secrets.token_hex(3)}", notes=canary, tags=[canary])["id"])
+        return str(org.make_model(name=f"{canary} {secrets.token_hex(3)}", notes=canary, tags=[canary, f"{canary} b"])["id"])
     if kind == "collection_id":
         return str(org.make_collection(name=f"{canary} {secrets.token_hex(3)}", description=canary)["id"])
     raise AssertionError(f"no way to make a {kind}: add one to walk.make_object")
