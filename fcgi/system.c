@@ -62,14 +62,15 @@ check_storage(const struct req *r)
 	    "storage", "unhealthy", "the directory is not readable and writable"};
 }
 
+/* A service that reports to the database. */
 static struct component
-check_gateway(const struct query *q, bool database)
+check_reports(const char *name, const struct query *q, bool database, const char *silent)
 {
 	if (!database)
-		return (struct component){"gateway", "unknown", "the database is not reachable"};
+		return (struct component){name, "unknown", "the database is not reachable"};
 	if (rows_i64(q, 0, "alive") > 0)
-		return (struct component){"gateway", "healthy", NULL};
-	return (struct component){"gateway", "unhealthy", "no gateway has reported for 15 s"};
+		return (struct component){name, "healthy", NULL};
+	return (struct component){name, "unhealthy", silent};
 }
 
 static void
@@ -99,14 +100,15 @@ all_well(const struct component *c, size_t n)
 const struct err *
 getHealth(struct req *r)
 {
-	struct query *q = query(r, &SQL_gateway_health);
+	struct query *gateway = query(r, &SQL_gateway_health);
+	struct query *courier = query(r, &SQL_courier_health);
 	bool database = query_run(r) == NULL, redis = limiter_alive(r->w->limiter);
 	const struct component c[] = {
 	    {"database", up(database), database ? NULL : "not reachable"},
 	    {"redis", up(redis), redis ? NULL : "not reachable; limits are kept by each process"},
 	    check_storage(r),
-	    check_gateway(q, database),
-	    {"courier", "not_configured", NULL},
+	    check_reports("gateway", gateway, database, "no gateway has reported for 15 s"),
+	    check_reports("courier", courier, database, "no courier has reported for 15 s"),
 	    {"backup", "not_configured", NULL},
 	};
 	size_t n = sizeof(c) / sizeof(c[0]);

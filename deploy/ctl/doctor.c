@@ -19,6 +19,7 @@ static const struct {
     {"api", check_sockets},
     {"nginx", check_https},
     {"gateway", check_gateway},
+    {"courier", check_courier},
     {"storage", check_storage},
     {"keys", check_keys},
 };

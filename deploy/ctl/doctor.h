@@ -35,6 +35,7 @@ void check_roles(struct doctor *d);
 void check_migrations(struct doctor *d);
 void check_policies(struct doctor *d);
 void check_gateway(struct doctor *d);
+void check_courier(struct doctor *d);
 void check_redis(struct doctor *d);
 void check_sockets(struct doctor *d);
 void check_https(struct doctor *d);

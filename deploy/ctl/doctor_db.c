@@ -6,7 +6,7 @@
 #include "doctor.h"
 #include "gen/ctl_sql.h"
 
-enum { PG_LEAST = 150000, PG_MOST = 160000, GATEWAY_AGE_MOST_S = 15, PLAN_MOST = 1 << 20 };
+enum { PG_LEAST = 150000, PG_MOST = 160000, REPORT_AGE_MOST_S = 15, PLAN_MOST = 1 << 20 };
 
 /* The rows, or NULL after a fault was said. */
 static PGresult *
@@ -185,19 +185,41 @@ check_policies(struct doctor *d)
 	fine(d, "row level security is forced on every table");
 }
 
+/* A service that reports to the database: a fault when it is silent. */
+static void
+check_age(struct doctor *d, PGresult *r, const char *mend, const char *never)
+{
+	if (field(r, 0, "age_s").n == 0)
+		fault(d, mend, "%s", never);
+	else if (number(r, "age_s") > REPORT_AGE_MOST_S)
+		fault(d, mend, "the last report is %lld s old", (long long)number(r, "age_s"));
+}
+
 void
 check_gateway(struct doctor *d)
 {
 	PGresult *r = ask(d, &SQL_doctor_gateways);
-	const char *mend =
-	    "start soloprint-gateway and read its log; printers keep their last known state until then";
 
 	if (!r)
 		return;
-	if (field(r, 0, "age_s").n == 0)
-		fault(d, mend, "no gateway has ever reported");
-	else if (number(r, "age_s") > GATEWAY_AGE_MOST_S)
-		fault(d, mend, "the last report is %lld s old", (long long)number(r, "age_s"));
+	check_age(d, r,
+	    "start soloprint-gateway and read its log; printers keep their last known state until then",
+	    "no gateway has ever reported");
 	fine(d, "%lld alive with %lld printer session(s)", (long long)number(r, "alive"),
 	    (long long)number(r, "sessions"));
+}
+
+void
+check_courier(struct doctor *d)
+{
+	PGresult *r = ask(d, &SQL_doctor_couriers);
+
+	if (!r)
+		return;
+	check_age(d, r,
+	    "start soloprint-courier and read its log; what it has to do waits until then",
+	    "no courier has ever reported");
+	fine(d, "%lld worker(s) alive, %lld job(s) under way, %lld waiting",
+	    (long long)number(r, "alive"), (long long)number(r, "running"),
+	    (long long)number(r, "waiting"));
 }

@@ -17,7 +17,8 @@ from stack import ROOT
 sys.path.insert(0, str(ROOT / "schema/gen"))
 import sql2c  # noqa: E402
 
-ROLES = {"fcgi": "soloprint_api", "gateway": "soloprint_gateway", "deploy/ctl": "soloprint_owner"}
+ROLES = {"fcgi": "soloprint_api", "gateway": "soloprint_gateway", "courier": "soloprint_courier",
+         "deploy/ctl": "soloprint_owner"}
 STATEMENTS = [
     pytest.param(s, role, id=f"{folder}-{s.name}")
     for folder, role in ROLES.items()

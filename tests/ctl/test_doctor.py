@@ -99,9 +99,17 @@ def wrong(ctl: Ctl, check: str, pattern: str, **env: str) -> None:
     assert any(s == "wrong" and re.search(pattern, d) for s, d in found[check]), found
 
 
+def courier_beat(ctl: Ctl, age: str = "0 s") -> None:
+    with ctl.connect("postgres") as db:
+        db.execute("DELETE FROM sec.couriers")
+        db.execute("SELECT sec.courier_beat(gen_random_uuid(), 'c')")
+        db.execute("UPDATE sec.couriers SET heartbeat_at = now() - %s::interval", (age,))
+
+
 @pytest.fixture
 def healthy(ctl: Ctl) -> Ctl:
     beat(ctl)
+    courier_beat(ctl)
     return ctl
 
 
@@ -125,9 +133,10 @@ def test_everything_well(healthy: Ctl, tmp_path: Path) -> None:
     assert {s for rows in found.values() for s, _ in rows} == {"ok"}
     assert set(found) == {
         "postgres", "durability", "connections", "roles", "migrations", "isolation", "redis", "api", "nginx", "gateway",
-        "storage", "keys",
+        "courier", "storage", "keys",
     }  # fmt: skip
     assert found["gateway"] == [("ok", "1 alive with 3 printer session(s)")]
+    assert found["courier"] == [("ok", "1 worker(s) alive, 0 job(s) under way, 0 waiting")]
     assert "Everything that was checked is well." in text
 
 
@@ -206,6 +215,13 @@ def test_gateway_never_and_long_ago(ctl: Ctl) -> None:
     wrong(ctl, "gateway", "no gateway has ever reported")
     beat(ctl, "1 minute")
     wrong(ctl, "gateway", r"the last report is 6\d s old")
+
+
+def test_courier_never_and_long_ago(ctl: Ctl) -> None:
+    beat(ctl)
+    wrong(ctl, "courier", "no courier has ever reported")
+    courier_beat(ctl, "1 minute")
+    wrong(ctl, "courier", r"the last report is 6\d s old")
 
 
 def test_redis(healthy: Ctl, tmp_path: Path) -> None:

@@ -83,11 +83,10 @@ def courier(at: Layout, settings: Settings, name: str) -> Service:
     env = {
         "SOLOPRINT_DB": at.conninfo("soloprint_courier"),
         "SOLOPRINT_COURIER_NAME": name,
-        "SOLOPRINT_STORAGE": str(at.var / "storage"),
+        "SOLOPRINT_STORAGE": str(at.storage),
     }
     command = [str(at.bin / "soloprint-courier")]
-    # What it stores, nginx serves and the API's processes may remove.
-    return Service(name, command, at.user("soloprint-courier"), env | settings.env, umask="0007")
+    return Service(name, command, at.user("soloprint-courier"), env | settings.env, umask="0077")
 
 
 def fleet_ca(at: Layout) -> Path:
