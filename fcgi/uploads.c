@@ -392,6 +392,7 @@ commit(struct req *r, const struct upload *u, struct uuid blob, const uint8_t di
 	bind_uuid(q, blob);
 	bind_bytes(q, digest, DIGEST_LEN);
 	bind_i64(q, u->size);
+	bind_bool(q, r->w->s3.preferred);
 	file = query(r, &SQL_file_get);
 	bind_uuid(file, u->file);
 	e = reply_one(r, file, 200);

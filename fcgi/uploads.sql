@@ -29,8 +29,9 @@ SELECT f.status, f.blob_id IS NOT NULL AS stored, f.deleted_at IS NOT NULL AS tr
 	WHERE f.org_id = app.org() AND f.id = $1;
 
 -- name: upload_commit :one
--- params: uuid, uuid, bytea, int8
-SELECT app.commit_file($1, $2, $3, $4, 'local') AS kept;
+-- params: uuid, uuid, bytea, int8, bool
+SELECT k.kept, $5 AND k.kept = $2 AND app.queue_blob_move(k.kept) AS moves
+	FROM (SELECT app.commit_file($1, $2, $3, $4, 'local') AS kept OFFSET 0) AS k;
 
 -- name: finalize_start :one
 -- params: uuid, uuid

@@ -443,8 +443,9 @@ BEGIN
 	PERFORM FROM app.storage_usage AS s WHERE s.org_id = org FOR UPDATE;
 	content := ARRAY(SELECT t.blob_id FROM app.file_thumbnails AS t WHERE t.org_id = org AND t.file_id = doomed.id
 		UNION SELECT doomed.blob_id);
-	INSERT INTO app.jobs (kind, params)
-		SELECT 'file.expire', jsonb_build_object('file_id', u.file_id, 'location', u.location) FROM app.uploads AS u
+	INSERT INTO app.jobs (kind, params, resource_type, resource_id)
+		SELECT 'file.expire', jsonb_build_object('file_id', u.file_id, 'location', u.location), 'file', u.file_id
+		FROM app.uploads AS u
 		WHERE u.org_id = org AND u.file_id = doomed.id;
 	DELETE FROM app.files AS f WHERE f.org_id = org AND f.id = doomed.id;
 	PERFORM FROM app.blobs AS b WHERE b.org_id = org AND b.id = ANY (content) ORDER BY b.id FOR UPDATE;
@@ -453,8 +454,8 @@ BEGIN
 			AND NOT EXISTS (SELECT FROM app.files AS f WHERE f.org_id = org AND f.blob_id = b.id)
 			AND NOT EXISTS (SELECT FROM app.file_thumbnails AS t WHERE t.org_id = org AND t.blob_id = b.id)
 			RETURNING b.id, b.location)
-		INSERT INTO app.jobs (kind, params)
-			SELECT 'blob.delete', jsonb_build_object('blob_id', g.id, 'location', g.location) FROM gone AS g;
+		INSERT INTO app.jobs (kind, params, resource_type, resource_id, max_attempts)
+			SELECT 'blob.delete', jsonb_build_object('blob_id', g.id, 'location', g.location), 'blob', g.id, 20 FROM gone AS g;
 	RETURN true;
 END
 $$;
