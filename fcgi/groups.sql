@@ -7,39 +7,14 @@
 	FROM app.printer_groups AS g WHERE g.org_id = app.org()
 -- end
 
--- name: groups_by_name :many
--- params: text, text, uuid, int8, int8
-SELECT g.name AS _key,
+-- name: groups :page
+-- params: text
+-- orders: name g.name, created_at g.created_at timestamptz
+SELECT {key} AS _key,
 -- include: group_columns
 		AND ($1 IS NULL OR g.name ILIKE $1 OR g.description ILIKE $1)
-		AND (g.name, g.id) > (coalesce($2, ''), coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY g.name, g.id LIMIT $4 OFFSET $5;
-
--- name: groups_by_name_desc :many
--- params: text, text, uuid, int8, int8
-SELECT g.name AS _key,
--- include: group_columns
-		AND ($1 IS NULL OR g.name ILIKE $1 OR g.description ILIKE $1)
-		AND ($3 IS NULL OR (g.name, g.id) < ($2, $3))
-	ORDER BY g.name DESC, g.id DESC LIMIT $4 OFFSET $5;
-
--- name: groups_by_created :many
--- params: text, text, uuid, int8, int8
-SELECT g.created_at::text AS _key,
--- include: group_columns
-		AND ($1 IS NULL OR g.name ILIKE $1 OR g.description ILIKE $1)
-		AND (g.created_at, g.id) > (coalesce($2::timestamptz, '-infinity'),
-			coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY g.created_at, g.id LIMIT $4 OFFSET $5;
-
--- name: groups_by_created_desc :many
--- params: text, text, uuid, int8, int8
-SELECT g.created_at::text AS _key,
--- include: group_columns
-		AND ($1 IS NULL OR g.name ILIKE $1 OR g.description ILIKE $1)
-		AND (g.created_at, g.id) < (coalesce($2::timestamptz, 'infinity'),
-			coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY g.created_at DESC, g.id DESC LIMIT $4 OFFSET $5;
+		AND {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: groups_total :one
 -- params: text

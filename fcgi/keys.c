@@ -8,13 +8,6 @@
 #include "query.h"
 #include "reply.h"
 
-static const struct page_order key_orders[] = {
-    {STR_INIT("created_at"), &SQL_keys_by_created},
-    {STR_INIT("-created_at"), &SQL_keys_by_created_desc},
-    {STR_INIT("name"), &SQL_keys_by_name},
-    {STR_INIT("-name"), &SQL_keys_by_name_desc},
-};
-
 static void
 bind_filters(struct query *q, const void *query_in)
 {
@@ -24,8 +17,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list key_list = {
-    .orders = key_orders,
-    .n_orders = sizeof(key_orders) / sizeof(key_orders[0]),
+    LIST_ORDERS(keys_orders),
     .total = &SQL_keys_total,
     .bind_filters = bind_filters,
 };

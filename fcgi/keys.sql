@@ -13,39 +13,14 @@
 	WHERE k.org_id = app.org()
 -- end
 
--- name: keys_by_created :many
--- params: text[], text, uuid, int8, int8
-SELECT k.created_at::text AS _key,
+-- name: keys :page
+-- params: text[]
+-- orders: created_at k.created_at timestamptz, name k.name
+SELECT {key} AS _key,
 -- include: key_columns
 		AND ($1 IS NULL OR s.status = ANY ($1))
-		AND (k.created_at, k.id) > (coalesce($2::timestamptz, '-infinity'),
-			coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY k.created_at, k.id LIMIT $4 OFFSET $5;
-
--- name: keys_by_created_desc :many
--- params: text[], text, uuid, int8, int8
-SELECT k.created_at::text AS _key,
--- include: key_columns
-		AND ($1 IS NULL OR s.status = ANY ($1))
-		AND (k.created_at, k.id) < (coalesce($2::timestamptz, 'infinity'),
-			coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY k.created_at DESC, k.id DESC LIMIT $4 OFFSET $5;
-
--- name: keys_by_name :many
--- params: text[], text, uuid, int8, int8
-SELECT k.name AS _key,
--- include: key_columns
-		AND ($1 IS NULL OR s.status = ANY ($1))
-		AND (k.name, k.id) > (coalesce($2, ''), coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY k.name, k.id LIMIT $4 OFFSET $5;
-
--- name: keys_by_name_desc :many
--- params: text[], text, uuid, int8, int8
-SELECT k.name AS _key,
--- include: key_columns
-		AND ($1 IS NULL OR s.status = ANY ($1))
-		AND ($3 IS NULL OR (k.name, k.id) < ($2, $3))
-	ORDER BY k.name DESC, k.id DESC LIMIT $4 OFFSET $5;
+		AND {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: keys_total :one
 -- params: text[]

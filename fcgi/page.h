@@ -18,22 +18,20 @@ struct page_in {
 	((struct page_in){(q)->limit, (q)->offset, (q)->skip, FIELD_SET((q), PREFIX##_OFFSET),     \
 	    FIELD_SET((q), PREFIX##_SKIP), (q)->cursor, (q)->sort})
 
-/* One statement per order: the allow-list of a list operation. */
-struct page_order {
-	struct str sort; /* as in the contract: "name", "-name" */
-	const struct sql *sql;
-};
-
 /* A list operation. Its statements take the filters' parameters first; the rows' then after_key,
  * after_id (NULLs on the first page), limit + 1 and offset, and give a hidden column _key with the
  * sort key as text. The id is the column id, or a hidden column _id. */
 struct list {
-	const struct page_order *orders;
+	const struct sql_order *orders; /* generated from the statement's :page */
 	size_t n_orders;
 	const struct sql *total; /* one column "total"; for pages by offset */
 	void (*bind_filters)(
 	    struct query *q, const void *in); /* in: the operation's query struct */
 };
+
+/* The table of orders, an array. */
+#define LIST_ORDERS(table) .orders = (table), .n_orders = sizeof(table) / sizeof((table)[0])
+#define page_order sql_order
 
 /* Runs the transaction and replies with the page that was asked for. err_invalid_cursor,
  * err_offset_too_large, err_invalid_parameter (cursor together with offset). */

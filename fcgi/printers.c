@@ -7,15 +7,6 @@
 #include "reply.h"
 #include "state.h"
 
-static const struct page_order printer_orders[] = {
-    {STR_INIT("name"), &SQL_printers_by_name},
-    {STR_INIT("-name"), &SQL_printers_by_name_desc},
-    {STR_INIT("created_at"), &SQL_printers_by_created},
-    {STR_INIT("-created_at"), &SQL_printers_by_created_desc},
-    {STR_INIT("updated_at"), &SQL_printers_by_updated},
-    {STR_INIT("-updated_at"), &SQL_printers_by_updated_desc},
-};
-
 static void
 bind_filters(struct query *q, const void *query_in)
 {
@@ -29,8 +20,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list printer_list = {
-    .orders = printer_orders,
-    .n_orders = sizeof(printer_orders) / sizeof(printer_orders[0]),
+    LIST_ORDERS(printers_orders),
     .total = &SQL_printers_total,
     .bind_filters = bind_filters,
 };

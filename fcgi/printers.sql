@@ -11,51 +11,13 @@
 		AND ($5 IS NULL OR v.model = $5)
 -- end
 
--- name: printers_by_name :many
--- params: text, text[], text[], uuid[], text, text, uuid, int8, int8
-SELECT v.name AS _key, v.*
+-- name: printers :page
+-- params: text, text[], text[], uuid[], text
+-- orders: name v.name, created_at v.created_at timestamptz, updated_at v.updated_at timestamptz
+SELECT {key} AS _key, v.*
 -- include: printers_filtered
-		AND (v.name, v.id) > (coalesce($6, ''), coalesce($7, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY v.name, v.id LIMIT $8 OFFSET $9;
-
--- name: printers_by_name_desc :many
--- params: text, text[], text[], uuid[], text, text, uuid, int8, int8
-SELECT v.name AS _key, v.*
--- include: printers_filtered
-		AND ($7 IS NULL OR (v.name, v.id) < ($6, $7))
-	ORDER BY v.name DESC, v.id DESC LIMIT $8 OFFSET $9;
-
--- name: printers_by_created :many
--- params: text, text[], text[], uuid[], text, text, uuid, int8, int8
-SELECT v.created_at::text AS _key, v.*
--- include: printers_filtered
-		AND (v.created_at, v.id) > (coalesce($6::timestamptz, '-infinity'),
-			coalesce($7, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY v.created_at, v.id LIMIT $8 OFFSET $9;
-
--- name: printers_by_created_desc :many
--- params: text, text[], text[], uuid[], text, text, uuid, int8, int8
-SELECT v.created_at::text AS _key, v.*
--- include: printers_filtered
-		AND (v.created_at, v.id) < (coalesce($6::timestamptz, 'infinity'),
-			coalesce($7, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY v.created_at DESC, v.id DESC LIMIT $8 OFFSET $9;
-
--- name: printers_by_updated :many
--- params: text, text[], text[], uuid[], text, text, uuid, int8, int8
-SELECT v.updated_at::text AS _key, v.*
--- include: printers_filtered
-		AND (v.updated_at, v.id) > (coalesce($6::timestamptz, '-infinity'),
-			coalesce($7, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY v.updated_at, v.id LIMIT $8 OFFSET $9;
-
--- name: printers_by_updated_desc :many
--- params: text, text[], text[], uuid[], text, text, uuid, int8, int8
-SELECT v.updated_at::text AS _key, v.*
--- include: printers_filtered
-		AND (v.updated_at, v.id) < (coalesce($6::timestamptz, 'infinity'),
-			coalesce($7, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY v.updated_at DESC, v.id DESC LIMIT $8 OFFSET $9;
+		AND {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: printers_total :one
 -- params: text, text[], text[], uuid[], text

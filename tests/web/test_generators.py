@@ -3,6 +3,7 @@ unknown error, a list in the wrong style, SQL whose parameters do not add up. Th
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,30 @@ def test_sql_generator_refuses(tmp_path: Path, text: str, says: str) -> None:
     answer = run("sql2c.py", "--out", tmp_path, "--name", "a", source)
     assert answer.returncode == 1
     assert says in answer.stderr
+
+
+def test_sql_generator_makes_a_page_in_every_order(tmp_path: Path) -> None:
+    source = tmp_path / "a.sql"
+    source.write_text(
+        "-- name: a :page\n-- params: text\n-- orders: name x.name, at x.at timestamptz, size coalesce(x.n, 0) int8\n"
+        "-- also: best a_by_hand\n"
+        "SELECT {key:p} FROM (SELECT * FROM x WHERE $1 = x.u AND {after}\n"
+        "\tORDER BY {order} LIMIT {limit} OFFSET {offset}) AS p ORDER BY {order:p};\n"
+        "-- name: a_by_hand :one\nSELECT 1;\n"
+    )
+    done = run("sql2c.py", "--out", tmp_path, "--name", "a", source)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "a_sql.c").read_text()
+    names = ["name", "name_desc", "at", "at_desc", "size", "size_desc"]
+    assert re.findall(r"const struct sql SQL_a_by_(\w+) = ", text) == [*names, "hand"]
+    rows = re.findall(r'\{\{"(\S+)", (\d+)\}, &SQL_(\w+)\}', text)
+    assert [r[0] for r in rows] == ["name", "-name", "at", "-at", "size", "-size", "best"]
+    assert all(int(n) == len(sort) for sort, n, _ in rows)
+    assert "(x.name, x.id) > (coalesce($2, ''), coalesce($3, '00000000-0000-0000-0000-000000000000'))" in text
+    assert "($3 IS NULL OR (x.name, x.id) < ($2, $3))" in text
+    assert "(x.at, x.id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3, 'ffffffff-" in text
+    assert "SELECT coalesce(p.n, 0)::text" in text
+    assert "ORDER BY x.at DESC, x.id DESC LIMIT $4 OFFSET $5) AS p ORDER BY p.at DESC, p.id DESC" in text
 
 
 def test_sql_generator_keeps_the_text(tmp_path: Path) -> None:
