@@ -5,17 +5,6 @@
 #include "query.h"
 #include "reply.h"
 
-static const struct page_order file_orders[] = {
-    {STR_INIT("name"), &SQL_files_by_name},
-    {STR_INIT("-name"), &SQL_files_by_name_desc},
-    {STR_INIT("created_at"), &SQL_files_by_created},
-    {STR_INIT("-created_at"), &SQL_files_by_created_desc},
-    {STR_INIT("updated_at"), &SQL_files_by_updated},
-    {STR_INIT("-updated_at"), &SQL_files_by_updated_desc},
-    {STR_INIT("size"), &SQL_files_by_size},
-    {STR_INIT("-size"), &SQL_files_by_size_desc},
-};
-
 static void
 bind_if(struct query *q, bool given, struct uuid id)
 {
@@ -41,8 +30,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list file_list = {
-    .orders = file_orders,
-    .n_orders = sizeof(file_orders) / sizeof(file_orders[0]),
+    LIST_ORDERS(files_orders),
     .total = &SQL_files_total,
     .bind_filters = bind_filters,
 };

@@ -13,67 +13,13 @@
 		AND ($8 = 'all' OR (v.deleted_at IS NOT NULL) = ($8 = 'only'))
 -- end
 
--- name: files_by_name :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT v.filename AS _key, v.*
+-- name: files :page
+-- params: text, text[], text[], text[], uuid, uuid, text, text
+-- orders: name v.filename, created_at v.created_at timestamptz, updated_at v.updated_at timestamptz, size coalesce(v.size_bytes, 0) int8
+SELECT {key} AS _key, v.*
 -- include: files_filtered
-		AND (v.filename, v.id) > (coalesce($9, ''), coalesce($10, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY v.filename, v.id LIMIT $11 OFFSET $12;
-
--- name: files_by_name_desc :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT v.filename AS _key, v.*
--- include: files_filtered
-		AND ($10 IS NULL OR (v.filename, v.id) < ($9, $10))
-	ORDER BY v.filename DESC, v.id DESC LIMIT $11 OFFSET $12;
-
--- name: files_by_created :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT v.created_at::text AS _key, v.*
--- include: files_filtered
-		AND (v.created_at, v.id) > (coalesce($9::timestamptz, '-infinity'),
-			coalesce($10, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY v.created_at, v.id LIMIT $11 OFFSET $12;
-
--- name: files_by_created_desc :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT v.created_at::text AS _key, v.*
--- include: files_filtered
-		AND (v.created_at, v.id) < (coalesce($9::timestamptz, 'infinity'),
-			coalesce($10, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY v.created_at DESC, v.id DESC LIMIT $11 OFFSET $12;
-
--- name: files_by_updated :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT v.updated_at::text AS _key, v.*
--- include: files_filtered
-		AND (v.updated_at, v.id) > (coalesce($9::timestamptz, '-infinity'),
-			coalesce($10, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY v.updated_at, v.id LIMIT $11 OFFSET $12;
-
--- name: files_by_updated_desc :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT v.updated_at::text AS _key, v.*
--- include: files_filtered
-		AND (v.updated_at, v.id) < (coalesce($9::timestamptz, 'infinity'),
-			coalesce($10, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY v.updated_at DESC, v.id DESC LIMIT $11 OFFSET $12;
-
--- name: files_by_size :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT coalesce(v.size_bytes, 0)::text AS _key, v.*
--- include: files_filtered
-		AND (coalesce(v.size_bytes, 0), v.id) > (coalesce($9::bigint, -1),
-			coalesce($10, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY coalesce(v.size_bytes, 0), v.id LIMIT $11 OFFSET $12;
-
--- name: files_by_size_desc :many
--- params: text, text[], text[], text[], uuid, uuid, text, text, text, uuid, int8, int8
-SELECT coalesce(v.size_bytes, 0)::text AS _key, v.*
--- include: files_filtered
-		AND (coalesce(v.size_bytes, 0), v.id) < (coalesce($9::bigint, 9223372036854775807),
-			coalesce($10, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY coalesce(v.size_bytes, 0) DESC, v.id DESC LIMIT $11 OFFSET $12;
+		AND {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: files_total :one
 -- params: text, text[], text[], text[], uuid, uuid, text, text
