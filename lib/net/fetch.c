@@ -146,17 +146,38 @@ note_headers(struct run *run)
 		run->out->filename = fetch_disposition(run->arena, str_from(header->value));
 }
 
-/* Where the answer redirects to, in the arena; STR_NONE when it does not. */
+/* A Location header's value as seen from the URL it came from, in the arena. */
 static struct str
-redirect(struct run *run)
+resolved(struct arena *a, const struct fetch_url *from, const char *location)
 {
-	char *to = NULL;
+	CURLU *u = curl_url();
+	char *text = NULL;
+	struct str to = str_dup(a, str_from(location));
+
+	must(u != NULL);
+	if (curl_url_set(u, CURLUPART_URL, from->text.p, 0) == CURLUE_OK &&
+	    curl_url_set(u, CURLUPART_URL, location, CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE) ==
+		CURLUE_OK &&
+	    curl_url_get(u, CURLUPART_URL, &text, 0) == CURLUE_OK)
+		to = str_dup(a, str_from(text));
+	curl_free(text);
+	curl_url_cleanup(u);
+	return to;
+}
+
+/* Where the answer redirects to; STR_NONE when it does not. */
+static struct str
+redirect(const struct run *run, const struct fetch_url *from)
+{
 	int status = run->out->http_status;
 	bool is_one = status == 301 || status == 302 || status == 303 || status == 307 ||
 	    status == 308;
+	struct curl_header *header;
 
-	curl_easy_getinfo(run->h, CURLINFO_REDIRECT_URL, &to);
-	return is_one && to ? str_dup(run->arena, str_from(to)) : STR_NONE;
+	if (!is_one ||
+	    curl_easy_header(run->h, "Location", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return STR_NONE;
+	return resolved(run->arena, from, header->value);
 }
 
 static enum fetch_status
@@ -192,7 +213,7 @@ hop(struct run *run, const struct fetch_url *url, struct str *next)
 	curl_easy_setopt(run->h, CURLOPT_TIMEOUT_MS, (long)left_ms);
 	status = finish_hop(run, &guard, curl_easy_perform(run->h));
 	if (status == FETCH_HTTP_ERROR)
-		*next = redirect(run);
+		*next = redirect(run, url);
 	else
 		note_headers(run);
 	curl_easy_cleanup(run->h);

@@ -106,7 +106,6 @@ fetch_verdict(const struct fetch_guard *g, CURLcode code)
 		enum fetch_status status;
 	} known[] = {
 	    {CURLE_OK, FETCH_OK},
-	    {CURLE_UNSUPPORTED_PROTOCOL, FETCH_BAD_URL},
 	    {CURLE_URL_MALFORMAT, FETCH_BAD_URL},
 	    {CURLE_COULDNT_RESOLVE_HOST, FETCH_DNS_FAILED},
 	    {CURLE_COULDNT_CONNECT, FETCH_CONNECT_FAILED},
