@@ -13,9 +13,6 @@ enum {
 	COMMANDS_LEAST = 3, /* of the first lines, for a file that is not named like G-code */
 };
 
-/* --- objects -----------------------------------------------------------------------------------
- */
-
 enum { RANK_MESH = 1, RANK_M486, RANK_EXCLUDE, RANK_PRINTING };
 
 void
@@ -100,19 +97,20 @@ m486(struct gcode *g, struct str rest)
 	if (rest.n && rest.p[0] == 'S') {
 		struct str number = str_cut(&rest, ' ');
 
-		g->object_number = str_dup(g->m->arena, number);
+		g->object_number_n = 0;
+		for (size_t i = 0; i < number.n && i < sizeof(g->object_number); i++)
+			g->object_number[g->object_number_n++] = number.p[i];
 		rest = gcode_trim(rest);
 	}
-	if (rest.n > 1 && (rest.p[0] == 'A' || rest.p[0] == 'N') && g->object_number.n) {
+	if (rest.n > 1 && (rest.p[0] == 'A' || rest.p[0] == 'N') && g->object_number_n) {
 		struct str name = {rest.p + 1, rest.n - 1};
 
-		gcode_list(g->m->arena, name, '\n', &name, 1);
-		gcode_object(g, RANK_M486, g->object_number, name);
+		if (name.n > 1 && name.p[0] == '"' && name.p[name.n - 1] == '"')
+			name = (struct str){name.p + 1, name.n - 2};
+		gcode_object(
+		    g, RANK_M486, (struct str){g->object_number, g->object_number_n}, name);
 	}
 }
-
-/* --- pictures ----------------------------------------------------------------------------------
- */
 
 static void
 picture_begin(struct gcode *g)
@@ -167,9 +165,6 @@ is_picture(struct str comment, struct str verb)
 			return true;
 	return false;
 }
-
-/* --- comments ----------------------------------------------------------------------------------
- */
 
 static void
 layer(struct gcode *g, struct str rest)
@@ -271,9 +266,6 @@ comment(struct gcode *g, struct str c)
 	if (!gcode_slicer_mark(g, c))
 		gcode_comment_setting(g, c);
 }
-
-/* --- lines -------------------------------------------------------------------------------------
- */
 
 static void
 line(struct gcode *g, struct str s)
@@ -381,9 +373,6 @@ gcode_read_text(struct media *m, int plate, struct str text, struct json_object 
 	gcode_feed(g, text);
 	return gcode_end(g, into);
 }
-
-/* --- the format --------------------------------------------------------------------------------
- */
 
 static bool
 is_text(struct str head)

@@ -5,9 +5,6 @@
 
 #define NONE NAN
 
-/* --- values ------------------------------------------------------------------------------------
- */
-
 static struct str
 text(const struct gcode *g, enum gcode_field f, size_t slot)
 {
@@ -53,9 +50,6 @@ add(struct json_object *o, const char *name, struct json_object *v)
 	if (v)
 		json_object_object_add(o, name, v);
 }
-
-/* --- members that are one value, or one list ---------------------------------------------------
- */
 
 static struct json_object *
 as_text(const struct gcode *g, enum gcode_field f)
@@ -103,9 +97,6 @@ static const struct {
     {"bed_type", F_BED_TYPE, as_text},
 };
 
-/* --- heights -----------------------------------------------------------------------------------
- */
-
 /* In mm, or as a share of the layer height: "75%". */
 static double
 first_layer_height(const struct gcode *g)
@@ -137,9 +128,6 @@ heights(const struct gcode *g, struct json_object *into)
 	add(into, "layer_count", whole(layers));
 	add(into, "max_z_mm", media_number(top));
 }
-
-/* --- temperatures ------------------------------------------------------------------------------
- */
 
 /* Bed temperatures by the plate that lies on it. */
 static const struct {
@@ -213,9 +201,6 @@ temperatures(const struct gcode *g, struct json_object *into)
 	else
 		json_object_put(o);
 }
-
-/* --- filament ----------------------------------------------------------------------------------
- */
 
 struct usage {
 	double length_mm, weight_g;
@@ -361,9 +346,6 @@ extruded(const struct gcode *g, struct json_object *into)
 	if (!g->gap && sum > 0 && !json_object_object_get(into, "filament_length_mm"))
 		add(into, "filament_length_mm", media_number(sum));
 }
-
-/* --- box and objects ---------------------------------------------------------------------------
- */
 
 static struct json_object *
 corner(const double at[3])

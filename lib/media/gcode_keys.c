@@ -203,7 +203,7 @@ store(struct gcode *g, const struct gcode_key *k, size_t slot, struct str value,
 	struct arena *a = g->m->arena;
 	bool indexed = str_index(k->name, '#') >= 0;
 
-	if (g->rank[k->field] >= rank && !(indexed && g->rank[k->field] == rank))
+	if (indexed ? g->item[k->field][slot].p != NULL : g->rank[k->field] >= rank)
 		return;
 	g->rank[k->field] = rank;
 	g->settings++;

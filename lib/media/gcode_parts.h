@@ -122,7 +122,8 @@ struct gcode {
 	int object_rank;
 	struct gcode_object objects[GCODE_OBJECTS_MOST];
 	size_t n_objects;
-	struct str object_number; /* of M486 S */
+	char object_number[12]; /* of M486 S; not terminated */
+	size_t object_number_n;
 };
 
 /* gcode.c: of the best kind of label seen (higher ranks drop what lower ones gave). */

@@ -47,7 +47,7 @@ struct media_format {
 /* Tells the format and reads it; all of *m but its first members is filled. */
 void media_read(struct media *m);
 
-/* For the readers: ---------------------------------------------------------------------------- */
+/* For the readers: */
 
 /* At most n bytes from the offset, in the arena; fewer at the end, STR_NONE on a read error. */
 struct str media_bytes(const struct media *m, int64_t offset, size_t n);
