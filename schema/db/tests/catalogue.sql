@@ -8,7 +8,7 @@ CREATE TEMP TABLE shared (name name) ON COMMIT DROP;
 INSERT INTO shared VALUES ('provider_models');
 -- Tables that are no configuration: history itself, and what requests and reports write all the time.
 CREATE TEMP TABLE unaudited (name name) ON COMMIT DROP;
-INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys');
+INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys'), ('jobs');
 
 CREATE TEMP VIEW tenant AS SELECT c.* , c.oid AS id FROM pg_class AS c
 	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN (SELECT name FROM shared);
@@ -144,7 +144,7 @@ SELECT ok(EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'app' AND i.t
 		('printer_status', 'state, printer_id'), ('printer_group_members', 'group_id, printer_id'),
 		('printer_groups', 'name, id'), ('printer_groups', 'created_at, id'), ('models', 'name, id'), ('models', 'created_at, id'),
 		('models', 'updated_at, id'), ('collections', 'name, id'), ('collections', 'created_at, id'), ('api_keys', 'name, id'),
-		('api_keys', 'created_at, id')) AS w (t, columns);
+		('api_keys', 'created_at, id'), ('jobs', 'created_at, id')) AS w (t, columns);
 
 SELECT * FROM finish();
 ROLLBACK;
