@@ -63,6 +63,7 @@ static const int refused[] = {
     SCMP_SYS(readlinkat),
     SCMP_SYS(ioctl),
     SCMP_SYS(fcntl),
+    SCMP_SYS(sysinfo), /* qsort */
 };
 
 static bool

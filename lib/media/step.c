@@ -49,11 +49,14 @@ take_point(struct step *s, struct str rest)
 	rest = after(after(after(rest, STR("'")), STR("'")), STR("("));
 	for (; n < rest.n && n < sizeof(text) && rest.p[n] != ')'; n++)
 		text[n] = rest.p[n] == ',' ? ' ' : rest.p[n];
-	if (lines_numbers((struct str){text, n}, p, 3) && mesh_sane(p)) {
+	if (!lines_numbers((struct str){text, n}, p, 3)) {
+		/* Two numbers: a point of a surface's own plane. */
+		s->bad = s->bad || !lines_numbers((struct str){text, n}, p, 2);
+	} else if (mesh_sane(p)) {
 		box_add(&s->box, p);
 		s->points++;
-	} else if (!lines_numbers((struct str){text, n}, p, 2)) {
-		s->bad = true; /* two numbers: a point of a surface's own plane */
+	} else {
+		s->bad = true;
 	}
 }
 

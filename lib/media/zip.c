@@ -17,7 +17,7 @@ struct range {
 
 struct entry {
 	struct str name;
-	int64_t stored;
+	int64_t stored, size; /* as the directory says */
 	int method;
 };
 
@@ -117,6 +117,8 @@ static const struct {
     {ZIP_ER_ZLIB, "zip_corrupt", "The compressed data of an entry is damaged."},
     {ZIP_ER_COMPRESSED_DATA, "zip_corrupt", "The compressed data of an entry is damaged."},
     {ZIP_ER_COMPNOTSUPP, "zip_method", "An entry is compressed by a method that is not read."},
+    {ZIP_ER_SEEK, "zip_corrupt", "The archive's directory is not where the archive says."},
+    {ZIP_ER_READ, "zip_corrupt", "The archive's directory is not where the archive says."},
     {ZIP_ER_MULTIDISK, "unparsable", "The archive is spread over several disks."},
 };
 
@@ -193,6 +195,7 @@ take_entry(struct unzip *z, size_t i)
 		    z->m, "zip_symlink", "An entry of the archive is a symbolic link.");
 	z->entries[i] = (struct entry){.name = str_from(st.name),
 	    .stored = st.comp_size > INT64_MAX ? INT64_MAX : (int64_t)st.comp_size,
+	    .size = st.size > INT64_MAX ? INT64_MAX : (int64_t)st.size,
 	    .method = st.comp_method};
 	if (leads_out(z->entries[i].name))
 		media_fail(z->m, "path_traversal",
@@ -334,12 +337,14 @@ inflate_all(struct unzip *z, const struct entry *e, zip_file_t *f, unzip_fn fn, 
 		if (got < 0)
 			return fail(z, zip_file_get_error(f));
 		if (got == 0)
-			return true;
+			break;
 		n += got;
 		z->inflated += got;
 		if (!within_limits(z, e, n) || !fn(ctx, (struct str){z->chunk, (size_t)got}))
 			return false;
 	}
+	return n == e->size ||
+	    media_fail(z->m, "zip_corrupt", "An entry of the archive is not as long as it says.");
 }
 
 bool
