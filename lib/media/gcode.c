@@ -380,7 +380,7 @@ is_text(struct str head)
 	for (size_t i = 0; i < head.n; i++) {
 		unsigned char c = (unsigned char)head.p[i];
 
-		if (c < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != '\f')
+		if (c < '\t' || (c > '\r' && c < 0x1b))
 			return false;
 	}
 	return true;
