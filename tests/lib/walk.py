@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import files
 import httpx
 from api import Api
 from contract import Contract, Operation
@@ -30,6 +31,14 @@ BODIES: dict[str, Any] = {
     "renameTag": lambda: {"tag": f"walk-{secrets.token_hex(3)}", "name": "walked"},
     "deleteTag": lambda: {"tag": f"walk-{secrets.token_hex(3)}"},
     "updatePrinterGroup": lambda: {"description": f"shelf {secrets.token_hex(3)}"},
+    "uploadFileFromUrl": lambda: {"url": f"https://nowhere.invalid/walk-{secrets.token_hex(3)}.stl"},
+    "registerFile": lambda: {"filename": f"walk {secrets.token_hex(4)}.gcode", "size_bytes": 100},
+    "updateFile": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
+    "completeFileUpload": lambda: {},
+    "uploadFilePart": lambda: b"G28\n",
+    # A tuple is the part `file` of a form.
+    "ingestFile": lambda: (f"walk {secrets.token_hex(4)}.gcode", files.gcode(100)),
+    "uploadOctoPrintFile": lambda: (f"walk {secrets.token_hex(4)}.gcode", files.gcode(100)),
 }
 # Members of bodies that name other objects, and the kind of object.
 BODY_REFERENCES: dict[str, list[tuple[str, str]]] = {
@@ -38,6 +47,7 @@ BODY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "createPrinter": [("group_ids", "printer_group_id")],
     "updatePrinter": [("group_ids", "printer_group_id")],
     "createModel": [("collection_ids", "collection_id")],
+    "uploadFileFromUrl": [("model_id", "model_id")],
     "updateModel": [("collection_ids", "collection_id")],
     "createCollection": [("model_ids", "model_id")],
     "updateCollection": [("model_ids", "model_id"), ("add_model_ids", "model_id")],
@@ -49,7 +59,10 @@ QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listModels": [("collection", "collection_id")],
 }
 # Every id that a path may hold, and how to make the object in an organisation.
-OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id")
+OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id", "file_id", "n", "part",
+           "octoprint_filename")  # fmt: skip
+# What numbers in paths stand for; files have these.
+NUMBERS = {"n": "0", "part": "1"}
 
 
 def built_contract() -> Contract:
@@ -70,6 +83,16 @@ def make_object(org: Org, kind: str, canary: str) -> str:
         return str(org.make_model(name=f"{canary} {secrets.token_hex(3)}", notes=canary, tags=[canary, f"{canary} b"])["id"])
     if kind == "collection_id":
         return str(org.make_collection(name=f"{canary} {secrets.token_hex(3)}", description=canary)["id"])
+    if kind == "file_id":
+        made_file = files.make_file(org, f"{canary} {secrets.token_hex(3)}.gcode", notes=canary, tags=[canary])
+        files.make_thumbnail(org, made_file)
+        return made_file
+    if kind == "octoprint_filename":
+        name = f"{canary} {secrets.token_hex(3)}.gcode"
+        files.make_file(org, name)
+        return name
+    if kind in NUMBERS:
+        return NUMBERS[kind]
     raise AssertionError(f"no way to make a {kind}: add one to walk.make_object")
 
 
@@ -77,9 +100,21 @@ def make_objects(org: Org, canary: str) -> dict[str, str]:
     return {kind: make_object(org, kind, canary) for kind in OBJECTS}
 
 
+def objects_of(org: Org, op: Operation, canary: str) -> dict[str, str]:
+    """What the operation's path names, made in the organisation; for a signed URL also its query."""
+    if op.id == "uploadFilePart":
+        made = files.register(org, len(BODIES[op.id]()))
+        return {"file_id": made["file_id"], "part": "1", "?": files.path_of(made["upload"]["url"]).split("?")[1]}
+    ids = {name: make_object(org, name, canary) for name in op.path_names}
+    if op.id == "getStoredFile":
+        signed = org.api.get(f"/v1/files/{ids['file_id']}/download", expect=200).json()["url"]
+        ids["?"] = files.path_of(signed).split("?")[1]
+    return ids
+
+
 def strangers(names: list[str]) -> dict[str, str]:
     """Ids of nothing."""
-    return {name: str(uuid.uuid4()) for name in names}
+    return {name: NUMBERS.get(name) or str(uuid.uuid4()) for name in names}
 
 
 def call(api: Api, op: Operation, ids: dict[str, str], body: Any = ..., **kw: Any) -> httpx.Response:
@@ -87,13 +122,18 @@ def call(api: Api, op: Operation, ids: dict[str, str], body: Any = ..., **kw: An
     path = op.path
     for name in op.path_names:
         path = path.replace("{" + name + "}", ids[name])
+    if "?" in ids:
+        path += "?" + ids["?"]
     if body is ...:
         if op.id in BODIES:
             body = BODIES[op.id]()
         else:
             assert "requestBody" not in op.doc, f"{op.id} takes a body: add one to walk.BODIES"
             body = None
-    return api.request(op.method, path, **({"json": body} if body is not None else {}), **kw)
+    sent: dict[str, Any] = {} if body is None else {"content" if isinstance(body, bytes) else "json": body}
+    if isinstance(body, tuple):
+        sent = {"files": {"file": body}}
+    return api.request(op.method, path, **sent, **kw)
 
 
 CHANGING = {"date", "x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit"}
