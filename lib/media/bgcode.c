@@ -309,7 +309,8 @@ read_all(struct media *m)
 	while (at < m->size && n++ < BLOCKS_MOST && block_at(&r, at, &b, &next) &&
 	    takes[b.type](&r, &b))
 		at = next;
-	gcode_end(r.g, media_meta(m));
+	if (!gcode_end(r.g, media_meta(m)))
+		media_fail(m, "unparsable", "There is neither metadata nor G-code in the file.");
 }
 
 const struct media_format format_bgcode = {"bgcode", is, read_all};

@@ -362,7 +362,7 @@ gcode_end(struct gcode *g, struct json_object *into)
 		line(g, buf_view(&g->line));
 	buf_clear(&g->line);
 	gcode_facts(g, into);
-	return g->commands > 0 || g->slicer;
+	return g->commands > 0 || g->settings > 0 || g->slicer;
 }
 
 bool
