@@ -13,6 +13,7 @@ import files
 import httpx
 from api import Api
 from contract import Contract, Operation
+from operations import make_operation
 from stack import BUILD
 from world import Org
 
@@ -57,9 +58,10 @@ BODY_REFERENCES: dict[str, list[tuple[str, str]]] = {
 QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listPrinters": [("group", "printer_group_id")],
     "listModels": [("collection", "collection_id")],
+    "listOperations": [("resource_id", "file_id")],
 }
 # Every id that a path may hold, and how to make the object in an organisation.
-OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id", "file_id", "n", "part",
+OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id", "file_id", "operation_id", "n", "part",
            "octoprint_filename")  # fmt: skip
 # What numbers in paths stand for; files have these.
 NUMBERS = {"n": "0", "part": "1"}
@@ -91,6 +93,8 @@ def make_object(org: Org, kind: str, canary: str) -> str:
         name = f"{canary} {secrets.token_hex(3)}.gcode"
         files.make_file(org, name)
         return name
+    if kind == "operation_id":
+        return make_operation(org, error={"code": "busy", "message": canary})
     if kind in NUMBERS:
         return NUMBERS[kind]
     raise AssertionError(f"no way to make a {kind}: add one to walk.make_object")
