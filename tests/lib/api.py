@@ -46,7 +46,7 @@ class Api:
         if self.key and not any(n.lower() in ("authorization", "x-api-key") for n, _ in sent):
             sent.append(("Authorization", f"Bearer {self.key}"))
         answer = self.http.request(method, path, headers=sent, **kw)
-        if check and path.startswith("/v1"):
+        if check and path.startswith(("/v1", "/api/")):
             self.contract.check(answer)
         what = f"{method} {path} → {answer.status_code} {answer.text[:600]}"
         if isinstance(expect, int):
