@@ -1,8 +1,8 @@
 -- Operations: the jobs that clients see.
 
 -- fragment: operation_columns
-	j.id, j.kind, j.state AS status, j.progress || jsonb_build_object('percent', CASE WHEN (j.progress -> 'total')::bigint > 0
-			THEN least(round(100.0 * (j.progress -> 'done')::bigint / (j.progress -> 'total')::bigint, 1), 100) END) AS progress,
+	j.id, j.kind, j.state AS status, j.progress || jsonb_build_object('percent', CASE WHEN (j.progress ->> 'total')::bigint > 0
+			THEN least(round(100.0 * (j.progress ->> 'done')::bigint / (j.progress ->> 'total')::bigint, 1), 100) END) AS progress,
 		j.result, j.error, CASE WHEN j.resource_id IS NOT NULL
 			THEN jsonb_build_object('type', j.resource_type, 'id', j.resource_id) END AS resource,
 		j.attempts, j.created_at, j.started_at, j.finished_at, '"' || j.version || '"' AS _etag

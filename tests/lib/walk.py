@@ -61,8 +61,8 @@ QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listOperations": [("resource_id", "file_id")],
 }
 # Every id that a path may hold, and how to make the object in an organisation.
-OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id", "file_id", "operation_id", "n", "part",
-           "octoprint_filename")  # fmt: skip
+OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id", "file_id", "operation_id", "n",
+           "part", "octoprint_filename")  # fmt: skip
 # What numbers in paths stand for; files have these.
 NUMBERS = {"n": "0", "part": "1"}
 
