@@ -283,6 +283,18 @@ BEGIN
 	RETURN NEW;
 END
 $$;
+-- As before; generated columns, which BEFORE triggers see as NULL, are has_secret and stem.
+CREATE OR REPLACE FUNCTION app.bump_version() RETURNS trigger
+	LANGUAGE plpgsql
+	AS $$
+BEGIN
+	IF to_jsonb(NEW) - '{has_secret,stem}'::text[] <> to_jsonb(OLD) - '{has_secret,stem}'::text[] THEN
+		NEW.version := OLD.version + 1;
+		NEW.updated_at := app.now();
+	END IF;
+	RETURN NEW;
+END
+$$;
 -- When a file that is in the trash, or never came, goes for good.
 CREATE FUNCTION app.plan_purge() RETURNS trigger
 	LANGUAGE plpgsql

@@ -31,6 +31,17 @@ DROP TABLE sec.upload_index;
 DROP TABLE sec.blob_index;
 DROP TABLE app.storage_usage;
 REVOKE SELECT (org_id, state, storage_quota_bytes, trash_days) ON app.organizations FROM soloprint_courier;
+CREATE OR REPLACE FUNCTION app.bump_version() RETURNS trigger
+	LANGUAGE plpgsql
+	AS $$
+BEGIN
+	IF to_jsonb(NEW) - 'has_secret' <> to_jsonb(OLD) - 'has_secret' THEN
+		NEW.version := OLD.version + 1;
+		NEW.updated_at := app.now();
+	END IF;
+	RETURN NEW;
+END
+$$;
 ALTER TABLE app.organizations DROP COLUMN storage_quota_bytes, DROP COLUMN trash_days;
 
 COMMIT;
