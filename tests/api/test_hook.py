@@ -57,7 +57,7 @@ def files(org: Org) -> list[tuple[str, ...]]:
 
 def test_sends_under_the_output_name(org: Org, desk: Desk) -> None:
     before = desk.sliced.read_bytes()
-    done = desk.run(SLIC3R_PP_OUTPUT_NAME="/home/me/prints/Benchy_0.2mm.gcode", SOLOPRINT_TAGS="orca,shop")
+    done = desk.run(SLIC3R_PP_OUTPUT_NAME="/srv/prints/Benchy_0.2mm.gcode", SOLOPRINT_TAGS="orca,shop")
     assert done.returncode == 0, done.stderr
     assert "Benchy_0.2mm.gcode is revision 1" in done.stderr
     assert files(org) == [("Benchy_0.2mm.gcode", "ready", "ingest", ["orca", "shop"])]
