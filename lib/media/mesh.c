@@ -7,7 +7,7 @@
 #include "store/digest.h"
 
 static const double coordinate_most = 1e9;
-static const double length_step_mm = 0.01;
+static const double length_step_mm = 0.1;
 static const double area_step = 1e-4;
 static const double wave_step = 1.0 / 4096;
 static const double pi = 3.14159265358979323846;

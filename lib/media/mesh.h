@@ -2,7 +2,7 @@
  * by which the same mesh is known again in another file.
  *
  * What a key is made of, all relative to where the mesh is best described whatever file it came in:
- *  - the box's three sizes, in steps of 10 µm;
+ *  - the box's three sizes, in steps of 0.1 mm;
  *  - the surface's area, in steps of 0.01 %;
  *  - four complex sums over all triangles of area · exp(i k·(c − C)), where c is the triangle's
  *    centre, C the centre of the whole surface and k one of four fixed wave vectors; divided by the

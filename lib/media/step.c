@@ -18,6 +18,7 @@ struct step {
 	struct json_object *objects;
 	int64_t points;
 	bool bad, ended, quoted, comment, cut;
+	char before; /* the last character */
 	size_t n;
 	char statement[STATEMENT_MOST];
 };
@@ -38,15 +39,17 @@ after(struct str s, struct str word)
 	return at ? (struct str){at + word.n, s.n - (size_t)(at - s.p) - word.n} : STR_NONE;
 }
 
-/* CARTESIAN_POINT('name',(1.,2.,3.)) */
+/* CARTESIAN_POINT('name',(1.,2.,3.)): what stands behind the last parenthesis that opens. */
 static void
 take_point(struct step *s, struct str rest)
 {
 	char text[256];
 	double p[3];
-	size_t n = 0;
+	size_t n = 0, at = rest.n;
 
-	rest = after(after(after(rest, STR("'")), STR("'")), STR("("));
+	while (at && rest.p[at - 1] != '(')
+		at--;
+	rest = (struct str){rest.p + at, rest.n - at};
 	for (; n < rest.n && n < sizeof(text) && rest.p[n] != ')'; n++)
 		text[n] = rest.p[n] == ',' ? ' ' : rest.p[n];
 	if (!lines_numbers((struct str){text, n}, p, 3)) {
@@ -140,19 +143,20 @@ take_statement(struct step *s, struct str statement)
 static void
 take_char(struct step *s, char c)
 {
-	char before = s->n ? s->statement[s->n - 1] : '\0';
+	char before = s->before;
 
+	s->before = c;
 	if (s->comment) {
 		s->comment = !(before == '*' && c == '/');
-		s->statement[0] = c;
-		s->n = s->comment;
+		s->before = s->comment ? c : ' ';
 		return;
 	}
 	if (c == '\'')
 		s->quoted = !s->quoted;
 	if (!s->quoted && before == '/' && c == '*') {
 		s->comment = true;
-		s->n = 0;
+		s->before = ' ';
+		s->n -= s->n > 0;
 	} else if (!s->quoted && c == ';') {
 		if (!s->cut)
 			take_statement(s, str_trim((struct str){s->statement, s->n}));
