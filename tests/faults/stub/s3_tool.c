@@ -27,8 +27,10 @@ line(const struct sigv4_pair *pairs, size_t n)
 	struct buf b;
 
 	buf_init(&b, 1 << 20);
+	buf_char(&b, '{');
 	for (size_t i = 0; i < n; i++) {
-		buf_char(&b, i ? ',' : '{');
+		if (i)
+			buf_char(&b, ',');
 		buf_json_str(&b, pairs[i].name);
 		buf_char(&b, ':');
 		buf_json_str(&b, pairs[i].value);
