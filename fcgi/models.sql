@@ -1,12 +1,19 @@
 -- Models: what the library groups files by.
 
+-- What is searched for. bar: how much alike a model must be that does not have the words: less when none has them.
+-- fragment: models_search
+WITH q AS MATERIALIZED (SELECT app.search_words($1) AS words, app.search_query($1) AS query),
+	t AS MATERIALIZED (SELECT q.words, q.query, app.trigram_bits(q.words) AS bits, CASE WHEN EXISTS (SELECT FROM app.models AS x
+			WHERE x.org_id = app.org() AND x.document @@ q.query) THEN 0.6 ELSE 0.36 END AS bar FROM q WHERE $1 IS NOT NULL),
+	s AS MATERIALIZED (SELECT t.*, greatest(1, ceil(bit_count(t.bits) * t.bar))::bigint AS bits_least FROM t)
+-- end
+
 -- fragment: models_filtered
 	FROM app.models AS m
 	WHERE m.org_id = app.org()
-		AND CASE WHEN $1 IS NULL OR m.document @@ (SELECT app.search_query($1)) THEN true
-			WHEN bit_count(m.trigrams & (SELECT app.trigram_bits(app.search_words($1))))
-				< (SELECT greatest(1, bit_count(app.trigram_bits(app.search_words($1))) / 3)) THEN false
-			ELSE ext.word_similarity((SELECT app.search_words($1)), m.words) >= (SELECT app.search_bar($1)) END
+		AND CASE WHEN $1 IS NULL OR m.document @@ (SELECT s.query FROM s) THEN true
+			WHEN bit_count(m.trigrams & (SELECT s.bits FROM s)) < (SELECT s.bits_least FROM s) THEN false
+			ELSE ext.word_similarity((SELECT s.words FROM s), m.words) >= (SELECT s.bar FROM s) END
 		AND ($2 IS NULL OR m.tags @> $2)
 		AND ($3 IS NULL OR EXISTS (SELECT FROM app.collection_models AS c
 			WHERE c.org_id = app.org() AND c.model_id = m.id AND c.collection_id = ANY ($3)))
@@ -35,6 +42,7 @@
 
 -- name: models_by_name :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.name AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
@@ -46,6 +54,7 @@ SELECT p.name AS _key,
 
 -- name: models_by_name_desc :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.name AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
@@ -57,6 +66,7 @@ SELECT p.name AS _key,
 
 -- name: models_by_created :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.created_at::text AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
@@ -69,6 +79,7 @@ SELECT p.created_at::text AS _key,
 
 -- name: models_by_created_desc :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.created_at::text AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
@@ -81,6 +92,7 @@ SELECT p.created_at::text AS _key,
 
 -- name: models_by_updated :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.updated_at::text AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
@@ -93,6 +105,7 @@ SELECT p.updated_at::text AS _key,
 
 -- name: models_by_updated_desc :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.updated_at::text AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
@@ -106,21 +119,23 @@ SELECT p.updated_at::text AS _key,
 -- Best first: the name itself, then all words found, by weight, then what is alike.
 -- name: models_by_relevance :many
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- include: models_search
 SELECT p.score::text AS _key,
 -- include: model_columns
-	FROM (SELECT s.* FROM (SELECT m.*, ((lower(m.name) = lower($1))::int * 4
-			+ (m.document @@ (SELECT app.search_query($1)))::int * 2 + ts_rank(m.document, (SELECT app.search_query($1)))
-			+ ext.word_similarity((SELECT app.search_words($1)), (SELECT app.search_words(m.name)))
-			+ ext.word_similarity((SELECT app.search_words($1)), m.words))::float4 AS score
+	FROM (SELECT r.* FROM (SELECT m.*, ((lower(m.name) = lower($1))::int * 4
+			+ CASE WHEN m.document @@ (SELECT s.query FROM s) THEN 2 + ts_rank(m.document, (SELECT s.query FROM s))
+				ELSE ext.word_similarity((SELECT s.words FROM s), m.words) END
+			+ ext.word_similarity((SELECT s.words FROM s), lower(m.name)))::float4 AS score
 -- include: models_filtered
-			) AS s
-		WHERE $9 IS NULL OR (s.score, s.id) < ($8::float4, $9)
-		ORDER BY s.score DESC, s.id DESC LIMIT $10 OFFSET $11) AS p
+			) AS r
+		WHERE $9 IS NULL OR (r.score, r.id) < ($8::float4, $9)
+		ORDER BY r.score DESC, r.id DESC LIMIT $10 OFFSET $11) AS p
 -- include: model_files_summed
 	ORDER BY p.score DESC, p.id DESC;
 
 -- name: models_total :one
 -- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz
+-- include: models_search
 SELECT count(*) AS total
 -- include: models_filtered
 ;

@@ -29,9 +29,9 @@ CREATE FUNCTION app.search_query(t text) RETURNS tsquery
 
 -- One bit for each group of three letters, as pg_trgm makes them: what has few bits in common with a search is not like
 -- it, which is far cheaper to find out than how alike they are.
-CREATE FUNCTION app.trigram_bits(words text) RETURNS bit(512)
+CREATE FUNCTION app.trigram_bits(words text) RETURNS bit(1024)
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN (SELECT coalesce(bit_or(set_bit(repeat('0', 512)::bit(512), hashtext(g) & 511, 1)), repeat('0', 512)::bit(512))
+	RETURN (SELECT coalesce(bit_or(set_bit(repeat('0', 1024)::bit(1024), hashtext(g) & 1023, 1)), repeat('0', 1024)::bit(1024))
 		FROM unnest(ext.show_trgm(words)) AS g);
 
 -- What a model is searched by: its name first, then tags, then its files, then the rest.
@@ -57,7 +57,7 @@ CREATE TABLE app.models (
 	favorite boolean NOT NULL DEFAULT false,
 	file_names text NOT NULL DEFAULT '',
 	words text NOT NULL GENERATED ALWAYS AS (app.model_words(name, tags, file_names)) STORED,
-	trigrams bit(512) NOT NULL GENERATED ALWAYS AS (app.trigram_bits(app.model_words(name, tags, file_names))) STORED,
+	trigrams bit(1024) NOT NULL GENERATED ALWAYS AS (app.trigram_bits(app.model_words(name, tags, file_names))) STORED,
 	document tsvector NOT NULL
 		GENERATED ALWAYS AS (app.model_document(name, tags, file_names, description, notes)) STORED,
 	created_by uuid DEFAULT app.principal(),
@@ -77,13 +77,6 @@ CREATE POLICY tenant ON app.models
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
 GRANT SELECT, INSERT (org_id, id, name, description, notes, tags, favorite), UPDATE (name, description, notes, tags, favorite), DELETE
 	ON app.models TO soloprint_api, soloprint_courier;
-
--- How much a model must be like a search that it does not have the words of: little when no model has them.
-CREATE FUNCTION app.search_bar(t text) RETURNS double precision
-	LANGUAGE sql STABLE
-	RETURN CASE WHEN EXISTS (SELECT FROM app.models AS m WHERE m.org_id = app.org() AND m.document @@ app.search_query(t))
-		THEN 0.6 ELSE 0.36 END;
-GRANT EXECUTE ON FUNCTION app.search_bar(text) TO soloprint_api;
 
 -- What a file can be recognised by: 'mesh:<sha256>' of a mesh, 'stem:<file stem>'. The first to claim a key has the model.
 CREATE TABLE app.model_keys (
@@ -235,9 +228,12 @@ DECLARE
 	new_model uuid := CASE WHEN TG_OP <> 'DELETE' THEN NEW.model_id END;
 	org uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.org_id ELSE NEW.org_id END;
 BEGIN
-	UPDATE app.models AS m SET updated_at = app.now(), file_names = coalesce((
-			SELECT left(string_agg(s.stem, ' ' ORDER BY s.stem), 2000) FROM (SELECT DISTINCT f.stem FROM app.files AS f
-				WHERE f.org_id = m.org_id AND f.model_id = m.id AND f.deleted_at IS NULL LIMIT 200) AS s), '')
+	UPDATE app.models AS m SET updated_at = app.now(),
+			file_names = CASE WHEN TG_OP = 'INSERT' AND position(' ' || NEW.stem || ' ' IN ' ' || m.file_names || ' ') > 0
+				THEN m.file_names
+				ELSE coalesce((SELECT left(string_agg(s.stem, ' ' ORDER BY s.stem), 2000)
+					FROM (SELECT DISTINCT f.stem FROM app.files AS f WHERE f.org_id = m.org_id AND f.model_id = m.id
+						AND f.deleted_at IS NULL LIMIT 200) AS s), '') END
 		WHERE m.org_id = org AND m.id IN (old_model, new_model);
 	RETURN NULL;
 END

@@ -15,7 +15,6 @@ DROP FUNCTION app.replace_tag(text[], text, text);
 DROP TABLE app.collection_models;
 DROP TABLE app.collections;
 DROP TABLE app.model_keys;
-DROP FUNCTION app.search_bar(text);
 DROP TABLE app.models;
 DROP FUNCTION sec.record_collected();
 DROP FUNCTION sec.name_files();
