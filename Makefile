@@ -164,14 +164,16 @@ UNIT_C := $(wildcard tests/unit/test_*.c)
 UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_C))
 # Unit tests of a program's modules link its objects except main.
 UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/gateway/main.o,$(GW_O))) \
-             $(if $(filter test_form%,$*),$(SCAN_PARTS_O))
+             $(if $(filter test_form%,$*),$(SCAN_PARTS_O)) \
+             $(if $(filter test_courier%,$*),$(filter-out %/courier/main.o,$(CR_O)))
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lcsv -lm
+	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_CR) $(PKGS_SCAN))) -lcsv -lm
 
 $(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
 $(filter $(BUILD)/unit/test_form%,$(UNIT)): $(SCAN_PARTS_O)
+$(filter $(BUILD)/unit/test_courier%,$(UNIT)): $(CR_O)
 
 # Programs that the fault tests drive.
 STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/faults/stub/*.c))

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from api import tls
 from signals import signal_one
 from stack import BUILD, Stack
 from wait import until
@@ -329,7 +330,7 @@ def test_statements_that_are_refused(world: World) -> None:
 
 
 def cancel(world: World, job: str) -> httpx.Response:
-    with httpx.Client(base_url=world.stack.url, verify=world.stack.cacert) as client:
+    with httpx.Client(base_url=world.stack.url, verify=tls(world.stack.cacert)) as client:
         headers = {"Authorization": f"Bearer {world.org.key}"}
         return client.post(f"/v1/operations/{job}/cancel", headers=headers)
 
