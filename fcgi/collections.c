@@ -4,13 +4,6 @@
 #include "query.h"
 #include "reply.h"
 
-static const struct page_order collection_orders[] = {
-    {STR_INIT("name"), &SQL_collections_by_name},
-    {STR_INIT("-name"), &SQL_collections_by_name_desc},
-    {STR_INIT("created_at"), &SQL_collections_by_created},
-    {STR_INIT("-created_at"), &SQL_collections_by_created_desc},
-};
-
 static void
 bind_filters(struct query *q, const void *query_in)
 {
@@ -20,8 +13,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list collection_list = {
-    .orders = collection_orders,
-    .n_orders = sizeof(collection_orders) / sizeof(collection_orders[0]),
+    LIST_ORDERS(collections_orders),
     .total = &SQL_collections_total,
     .bind_filters = bind_filters,
 };

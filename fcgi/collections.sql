@@ -7,39 +7,14 @@
 	FROM app.collections AS c WHERE c.org_id = app.org()
 -- end
 
--- name: collections_by_name :many
--- params: text, text, uuid, int8, int8
-SELECT c.name AS _key,
+-- name: collections :page
+-- params: text
+-- orders: name c.name, created_at c.created_at timestamptz
+SELECT {key} AS _key,
 -- include: collection_columns
 		AND ($1 IS NULL OR c.name ILIKE $1 OR c.description ILIKE $1)
-		AND (c.name, c.id) > (coalesce($2, ''), coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY c.name, c.id LIMIT $4 OFFSET $5;
-
--- name: collections_by_name_desc :many
--- params: text, text, uuid, int8, int8
-SELECT c.name AS _key,
--- include: collection_columns
-		AND ($1 IS NULL OR c.name ILIKE $1 OR c.description ILIKE $1)
-		AND ($3 IS NULL OR (c.name, c.id) < ($2, $3))
-	ORDER BY c.name DESC, c.id DESC LIMIT $4 OFFSET $5;
-
--- name: collections_by_created :many
--- params: text, text, uuid, int8, int8
-SELECT c.created_at::text AS _key,
--- include: collection_columns
-		AND ($1 IS NULL OR c.name ILIKE $1 OR c.description ILIKE $1)
-		AND (c.created_at, c.id) > (coalesce($2::timestamptz, '-infinity'),
-			coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY c.created_at, c.id LIMIT $4 OFFSET $5;
-
--- name: collections_by_created_desc :many
--- params: text, text, uuid, int8, int8
-SELECT c.created_at::text AS _key,
--- include: collection_columns
-		AND ($1 IS NULL OR c.name ILIKE $1 OR c.description ILIKE $1)
-		AND (c.created_at, c.id) < (coalesce($2::timestamptz, 'infinity'),
-			coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY c.created_at DESC, c.id DESC LIMIT $4 OFFSET $5;
+		AND {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: collections_total :one
 -- params: text

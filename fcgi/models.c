@@ -4,16 +4,6 @@
 #include "query.h"
 #include "reply.h"
 
-static const struct page_order model_orders[] = {
-    {STR_INIT("name"), &SQL_models_by_name},
-    {STR_INIT("-name"), &SQL_models_by_name_desc},
-    {STR_INIT("created_at"), &SQL_models_by_created},
-    {STR_INIT("-created_at"), &SQL_models_by_created_desc},
-    {STR_INIT("updated_at"), &SQL_models_by_updated},
-    {STR_INIT("-updated_at"), &SQL_models_by_updated_desc},
-    {STR_INIT("relevance"), &SQL_models_by_relevance},
-};
-
 static void
 bind_filters(struct query *q, const void *query_in)
 {
@@ -32,8 +22,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list model_list = {
-    .orders = model_orders,
-    .n_orders = sizeof(model_orders) / sizeof(model_orders[0]),
+    LIST_ORDERS(models_orders),
     .total = &SQL_models_total,
     .bind_filters = bind_filters,
 };

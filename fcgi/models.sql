@@ -40,81 +40,19 @@ WITH q AS MATERIALIZED (SELECT app.search_words($1) AS words, app.search_query($
 		FROM app.files AS x WHERE x.org_id = p.org_id AND x.model_id = p.id AND x.deleted_at IS NULL) AS f
 -- end
 
--- name: models_by_name :many
--- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
+-- name: models :page
+-- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz
+-- orders: name m.name, created_at m.created_at timestamptz, updated_at m.updated_at timestamptz
+-- also: relevance models_by_relevance
 -- include: models_search
-SELECT p.name AS _key,
+SELECT {key:p} AS _key,
 -- include: model_columns
 	FROM (SELECT m.*
 -- include: models_filtered
-		AND (m.name, m.id) > (coalesce($8, ''), coalesce($9, '00000000-0000-0000-0000-000000000000'))
-		ORDER BY m.name, m.id LIMIT $10 OFFSET $11) AS p
+		AND {after}
+		ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS p
 -- include: model_files_summed
-	ORDER BY p.name, p.id;
-
--- name: models_by_name_desc :many
--- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
--- include: models_search
-SELECT p.name AS _key,
--- include: model_columns
-	FROM (SELECT m.*
--- include: models_filtered
-		AND ($9 IS NULL OR (m.name, m.id) < ($8, $9))
-		ORDER BY m.name DESC, m.id DESC LIMIT $10 OFFSET $11) AS p
--- include: model_files_summed
-	ORDER BY p.name DESC, p.id DESC;
-
--- name: models_by_created :many
--- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
--- include: models_search
-SELECT p.created_at::text AS _key,
--- include: model_columns
-	FROM (SELECT m.*
--- include: models_filtered
-		AND (m.created_at, m.id) > (coalesce($8::timestamptz, '-infinity'),
-			coalesce($9, '00000000-0000-0000-0000-000000000000'))
-		ORDER BY m.created_at, m.id LIMIT $10 OFFSET $11) AS p
--- include: model_files_summed
-	ORDER BY p.created_at, p.id;
-
--- name: models_by_created_desc :many
--- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
--- include: models_search
-SELECT p.created_at::text AS _key,
--- include: model_columns
-	FROM (SELECT m.*
--- include: models_filtered
-		AND (m.created_at, m.id) < (coalesce($8::timestamptz, 'infinity'),
-			coalesce($9, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-		ORDER BY m.created_at DESC, m.id DESC LIMIT $10 OFFSET $11) AS p
--- include: model_files_summed
-	ORDER BY p.created_at DESC, p.id DESC;
-
--- name: models_by_updated :many
--- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
--- include: models_search
-SELECT p.updated_at::text AS _key,
--- include: model_columns
-	FROM (SELECT m.*
--- include: models_filtered
-		AND (m.updated_at, m.id) > (coalesce($8::timestamptz, '-infinity'),
-			coalesce($9, '00000000-0000-0000-0000-000000000000'))
-		ORDER BY m.updated_at, m.id LIMIT $10 OFFSET $11) AS p
--- include: model_files_summed
-	ORDER BY p.updated_at, p.id;
-
--- name: models_by_updated_desc :many
--- params: text, text[], uuid[], bool, text[], timestamptz, timestamptz, text, uuid, int8, int8
--- include: models_search
-SELECT p.updated_at::text AS _key,
--- include: model_columns
-	FROM (SELECT m.*
--- include: models_filtered
-		AND (m.updated_at, m.id) < (coalesce($8::timestamptz, 'infinity'),
-			coalesce($9, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-		ORDER BY m.updated_at DESC, m.id DESC LIMIT $10 OFFSET $11) AS p
--- include: model_files_summed
-	ORDER BY p.updated_at DESC, p.id DESC;
+	ORDER BY {order:p};
 
 -- Best first: the name itself, then all words found, by weight, then what is alike.
 -- name: models_by_relevance :many

@@ -4,13 +4,6 @@
 #include "query.h"
 #include "reply.h"
 
-static const struct page_order tag_orders[] = {
-    {STR_INIT("name"), &SQL_tags_by_name},
-    {STR_INIT("-name"), &SQL_tags_by_name_desc},
-    {STR_INIT("count"), &SQL_tags_by_count},
-    {STR_INIT("-count"), &SQL_tags_by_count_desc},
-};
-
 static void
 bind_filters(struct query *q, const void *query_in)
 {
@@ -20,8 +13,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list tag_list = {
-    .orders = tag_orders,
-    .n_orders = sizeof(tag_orders) / sizeof(tag_orders[0]),
+    LIST_ORDERS(tags_orders),
     .total = &SQL_tags_total,
     .bind_filters = bind_filters,
 };

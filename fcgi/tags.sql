@@ -11,33 +11,14 @@
 		WHERE $1 IS NULL OR u.name ILIKE $1 GROUP BY u.name) AS t
 -- end
 
--- name: tags_by_name :many
--- params: text, text, uuid, int8, int8
-SELECT t.name AS _key, t.*
+-- name: tags :page
+-- params: text
+-- orders: name t.name, count t.count int8
+-- id: t._id
+SELECT {key} AS _key, t.*
 -- include: tags_counted
-	WHERE (t.name, t._id) > (coalesce($2, ''), coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY t.name, t._id LIMIT $4 OFFSET $5;
-
--- name: tags_by_name_desc :many
--- params: text, text, uuid, int8, int8
-SELECT t.name AS _key, t.*
--- include: tags_counted
-	WHERE $3 IS NULL OR (t.name, t._id) < ($2, $3)
-	ORDER BY t.name DESC, t._id DESC LIMIT $4 OFFSET $5;
-
--- name: tags_by_count :many
--- params: text, text, uuid, int8, int8
-SELECT t.count::text AS _key, t.*
--- include: tags_counted
-	WHERE (t.count, t._id) > (coalesce($2::bigint, 0), coalesce($3, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY t.count, t._id LIMIT $4 OFFSET $5;
-
--- name: tags_by_count_desc :many
--- params: text, text, uuid, int8, int8
-SELECT t.count::text AS _key, t.*
--- include: tags_counted
-	WHERE $3 IS NULL OR (t.count, t._id) < ($2::bigint, $3)
-	ORDER BY t.count DESC, t._id DESC LIMIT $4 OFFSET $5;
+	WHERE {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: tags_total :one
 -- params: text
