@@ -42,8 +42,8 @@ ALTER TABLE app.blobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.blobs
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
-GRANT SELECT, INSERT (org_id, id, sha256, size_bytes, location) ON app.blobs TO soloprint_api;
-GRANT SELECT, INSERT (org_id, id, sha256, size_bytes, location), UPDATE (location), DELETE ON app.blobs TO soloprint_courier;
+GRANT SELECT ON app.blobs TO soloprint_api;
+GRANT SELECT, UPDATE (location) ON app.blobs TO soloprint_courier;
 
 -- Every object that belongs in the store, for sweeps and checks; no tenant content.
 CREATE TABLE sec.blob_index (
@@ -115,13 +115,12 @@ ALTER TABLE app.files ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.files
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
-GRANT SELECT,
-	INSERT (org_id, id, filename, kind, content_type, size_bytes, sha256, blob_id, status, status_reason, analysis, metadata,
-		thumbnails, model_id, revision, tags, notes, source, uploaded_at),
-	UPDATE (filename, kind, content_type, size_bytes, sha256, blob_id, status, status_reason, analysis, metadata,
+GRANT SELECT, UPDATE (filename, kind, content_type, size_bytes, sha256, blob_id, status, status_reason, analysis, metadata,
 		thumbnails, model_id, revision, revision_status, tags, notes, uploaded_at, deleted_at, purge_after)
 	ON app.files TO soloprint_api, soloprint_courier;
-GRANT DELETE ON app.files TO soloprint_courier;
+GRANT INSERT (org_id, id, filename, kind, content_type, size_bytes, sha256, blob_id, status, status_reason, analysis, metadata,
+		thumbnails, model_id, revision, tags, notes, source, uploaded_at)
+	ON app.files TO soloprint_api;
 
 CREATE TABLE app.file_thumbnails (
 	org_id uuid NOT NULL DEFAULT app.org(),
@@ -158,8 +157,9 @@ ALTER TABLE app.uploads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.uploads
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
-GRANT SELECT, INSERT (org_id, file_id, size_bytes, part_bytes, sha256, location, expires_at), UPDATE (state, expires_at), DELETE
-	ON app.uploads TO soloprint_api, soloprint_courier;
+GRANT SELECT, INSERT (org_id, file_id, size_bytes, part_bytes, sha256, location, expires_at), UPDATE (state), DELETE
+	ON app.uploads TO soloprint_api;
+GRANT SELECT, UPDATE (state), DELETE ON app.uploads TO soloprint_courier;
 
 -- Adds to what an organisation uses. SLP40: more than it may have.
 CREATE FUNCTION sec.charge_storage(org uuid, stored bigint, reserved bigint) RETURNS void

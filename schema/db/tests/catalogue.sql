@@ -8,7 +8,8 @@ CREATE TEMP TABLE shared (name name) ON COMMIT DROP;
 INSERT INTO shared VALUES ('provider_models');
 -- Tables that are no configuration: history itself, and what requests and reports write all the time.
 CREATE TEMP TABLE unaudited (name name) ON COMMIT DROP;
-INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys'), ('jobs');
+INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys'), ('jobs'),
+	('blobs'), ('file_thumbnails'), ('uploads'), ('storage_usage');
 
 CREATE TEMP VIEW tenant AS SELECT c.* , c.oid AS id FROM pg_class AS c
 	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN (SELECT name FROM shared);
@@ -110,7 +111,10 @@ SELECT ok(NOT has_column_privilege(r.rolname, 'app.api_keys', 'key_hash', 'SELEC
 	FROM roles AS r WHERE r.rolcanlogin AND r.rolname <> 'soloprint_migrator';
 SELECT ok(NOT has_any_column_privilege(r.rolname, c.oid, 'SELECT, INSERT, UPDATE'), r.rolname || ' cannot touch ' || c.oid::regclass)
 	FROM roles AS r, pg_class AS c WHERE r.rolname IN ('soloprint_api', 'soloprint_auth', 'soloprint_courier')
-	AND c.relnamespace = 'sec'::regnamespace AND c.relkind = 'r';
+	AND c.relnamespace = 'sec'::regnamespace AND c.relkind = 'r'
+	AND (r.rolname <> 'soloprint_courier' OR c.relname NOT IN ('blob_index', 'upload_index'));
+SELECT ok(NOT has_any_column_privilege('soloprint_courier', t, 'INSERT, UPDATE'), 'the courier cannot write ' || t)
+	FROM unnest('{sec.blob_index,sec.upload_index}'::text[]) AS t;
 SELECT ok(NOT has_any_column_privilege(r.rolname, c.oid, 'INSERT, UPDATE'), r.rolname || ' cannot write ' || c.oid::regclass)
 	FROM roles AS r, pg_class AS c WHERE r.rolname IN ('soloprint_api', 'soloprint_auth') AND c.relname IN ('audit_log', 'outbox');
 
@@ -144,7 +148,9 @@ SELECT ok(EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'app' AND i.t
 		('printer_status', 'state, printer_id'), ('printer_group_members', 'group_id, printer_id'),
 		('printer_groups', 'name, id'), ('printer_groups', 'created_at, id'), ('models', 'name, id'), ('models', 'created_at, id'),
 		('models', 'updated_at, id'), ('collections', 'name, id'), ('collections', 'created_at, id'), ('api_keys', 'name, id'),
-		('api_keys', 'created_at, id'), ('jobs', 'created_at, id')) AS w (t, columns);
+		('api_keys', 'created_at, id'), ('files', 'filename, id'), ('files', 'created_at, id'), ('files', 'updated_at, id'),
+		('files', 'COALESCE(size_bytes, (0)::bigint), id'), ('files', 'kind, created_at, id'),
+		('files', 'status, created_at, id'), ('files', 'uploaded_by, created_at, id'), ('jobs', 'created_at, id')) AS w (t, columns);
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -30,6 +30,10 @@ CREATE FUNCTION pg_temp.commit(name text, content text) RETURNS uuid LANGUAGE sq
 CREATE FUNCTION pg_temp.jobs(of_kind text) RETURNS int LANGUAGE sql AS $$
 	SELECT count(*)::int FROM app.jobs WHERE org_id = pg_temp.org() AND kind = of_kind $$;
 
+-- Without what the world brought.
+SELECT pg_temp.api(format('SELECT sec.purge_file(%L, false)', id)) FROM app.files WHERE org_id = pg_temp.org();
+DELETE FROM app.jobs WHERE org_id = pg_temp.org();
+
 -- What names promise.
 SELECT is(app.file_kind(n), k, n || ' is a ' || k) FROM (VALUES ('a.gcode', 'gcode'), ('A.GCO', 'gcode'), ('a.g', 'gcode'),
 	('a.bgcode', 'bgcode'), ('a.gcode.3mf', 'gcode_3mf'), ('a.3mf', '3mf'), ('a.gcode.stl', 'stl'), ('a.STEP', 'step'),
@@ -49,8 +53,8 @@ SELECT isnt(pg_temp.commit('f1', 'content one'), NULL, 'committed');
 SELECT is((pg_temp.file('f1')).status, 'uploaded', 'uploaded');
 SELECT is((pg_temp.file('f1')).sha256, sha256('content one'), 'has its digest');
 SELECT is(pg_temp.used(), '11/0', 'stored, nothing reserved');
-SELECT is((SELECT count(*) FROM app.uploads)::int, 0, 'no upload is left');
-SELECT is((SELECT count(*) FROM sec.upload_index)::int, 0, 'nor known to sweeps');
+SELECT is((SELECT count(*) FROM app.uploads WHERE org_id = pg_temp.org())::int, 0, 'no upload is left');
+SELECT is((SELECT count(*) FROM sec.upload_index WHERE org_id = pg_temp.org())::int, 0, 'nor known to sweeps');
 SELECT is(pg_temp.jobs('file.analyze'), 1, 'is analyzed next');
 SELECT is(pg_temp.commit('f1', 'content two'), NULL, 'a second commit is none');
 SELECT is((pg_temp.file('f1')).sha256, sha256('content one'), 'and changes nothing');
@@ -68,9 +72,9 @@ SELECT throws_ok(format('SELECT pg_temp.api(%L)', format('UPDATE app.files SET %
 	FROM unnest(ARRAY['status = ''pending_upload''', 'status = ''expired''', 'status = ''failed''', 'sha256 = sha256(''x'')',
 		'size_bytes = 12', 'blob_id = NULL']) AS change;
 SELECT throws_ok(format('SELECT pg_temp.api(%L)', format('UPDATE app.files SET blob_id = %L WHERE id = %L RETURNING id',
-	(SELECT id FROM app.blobs WHERE org_id <> pg_temp.org()), pg_temp.id('f1'))), 'SLP41', NULL, 'no other blob, not even theirs');
+	(SELECT id FROM app.blobs WHERE org_id <> pg_temp.org() AND sha256 = sha256('content one')), pg_temp.id('f1'))), 'SLP41', NULL, 'no other blob, not even theirs');
 SELECT throws_ok(format('SELECT pg_temp.api(%L)', format('INSERT INTO app.files (filename, kind, content_type, size_bytes, sha256, blob_id, status)
-	VALUES (''x'', ''stl'', ''x/y'', 11, sha256(''content one''), %L, ''ready'') RETURNING id', (SELECT id FROM app.blobs WHERE org_id <> pg_temp.org()))),
+	VALUES (''x'', ''stl'', ''x/y'', 11, sha256(''content one''), %L, ''ready'') RETURNING id', (SELECT id FROM app.blobs WHERE org_id <> pg_temp.org() AND sha256 = sha256('content one')))),
 	'23503', NULL, 'a file cannot have their content');
 SELECT throws_ok($$ SELECT pg_temp.api('INSERT INTO app.files (filename, kind, content_type, status) VALUES (''x'', ''stl'', ''x/y'', ''ready'') RETURNING id') $$,
 	'23514', NULL, 'no file is ready without content');

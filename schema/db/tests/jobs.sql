@@ -2,6 +2,7 @@
 BEGIN;
 \ir world.psql
 SELECT no_plan();
+DELETE FROM app.jobs; -- which the world's files brought
 
 CREATE FUNCTION pg_temp.as_courier(sql text) RETURNS jsonb LANGUAGE sql AS
 	$$ SELECT pg_temp.as_role('soloprint_courier', NULL, sql) $$;
