@@ -90,8 +90,8 @@ read_threemf(struct media *m)
 		return;
 	}
 	threemf_model(&t);
-	threemf_plates(&t);
 	threemf_settings(&t);
+	threemf_plates(&t);
 	if (!m->n_thumbnails)
 		threemf_picture(&t, 0, t.thumbnail);
 }
