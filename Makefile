@@ -180,6 +180,10 @@ STUBS := $(patsubst tests/faults/stub/%.c,$(BUILD)/stub/%,$(wildcard tests/fault
 $(BUILD)/stub/%: tests/faults/stub/%.c $(LIB_A)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_API) expat)
+$(BUILD)/stub/sandbox_stub: tests/faults/stub/sandbox_stub.c $(BUILD)/obj/scan/sandbox.o $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(BUILD)/obj/scan/sandbox.o $(LIB_A) $(LDFLAGS) \
+	    $(shell pkg-config --libs $(PKGS_SCAN))
 # The courier with kinds of jobs of the tests' own.
 $(BUILD)/stub/courier_kinds: tests/faults/stub/courier_kinds.c $(CR_O) $(LIB_A)
 	@mkdir -p $(@D)

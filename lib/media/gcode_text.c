@@ -58,13 +58,13 @@ scaled(uint64_t mantissa, int power)
 bool
 gcode_number(struct str *s, double *out)
 {
-	const char *p = s->p, *end = s->p + s->n;
-	bool negative = s->n && *p == '-';
+	const char *p = s->p, *end = p ? p + s->n : p;
+	bool negative = p < end && *p == '-';
 	uint64_t mantissa = 0;
 	int digits = 0, power = 0;
 	bool fraction = false, any = false;
 
-	if (s->n && (*p == '-' || *p == '+'))
+	if (p < end && (*p == '-' || *p == '+'))
 		p++;
 	for (; p < end && (is_digit(*p) || (*p == '.' && !fraction)); p++) {
 		if (*p == '.') {

@@ -233,13 +233,14 @@ static struct verdict
 end_child(const struct child *c, bool in_time, struct watch *w)
 {
 	siginfo_t info = {.si_code = CLD_EXITED};
-	bool late = !in_time || !ready(c->pidfd, w);
+	bool late;
 
+	close(c->answer); /* a child that still writes ends of it */
+	late = !in_time || !ready(c->pidfd, w);
 	if (late)
 		pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
 	while (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED) != 0 && errno == EINTR)
 		;
-	close(c->answer);
 	close(c->pidfd);
 	return late ? verdict_of_signal(SIGXCPU) : verdict_of(&info);
 }
