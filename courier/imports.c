@@ -11,6 +11,7 @@
 #include "gen/courier_sql.h"
 #include "gen/errors.h"
 #include "store/digest.h"
+#include "store/s3.h"
 #include "store/store.h"
 
 enum {
@@ -91,6 +92,12 @@ not_now(struct job *j, const char *code, const char *message)
 }
 
 static enum job_end
+storage_full(struct job *j)
+{
+	return failed(j, "storage_quota_exceeded", "The organization's storage is used up.");
+}
+
+static enum job_end
 fetch_failed(struct import *im)
 {
 	struct job *j = im->job;
@@ -102,8 +109,7 @@ fetch_failed(struct import *im)
 	if (im->result.status == FETCH_CANCELLED)
 		return JOB_CANCELLED;
 	if (im->result.status == FETCH_TOO_LARGE && im->room < j->courier->cfg->import_most_bytes)
-		return failed(
-		    j, "storage_quota_exceeded", "The organization's storage is used up.");
+		return storage_full(j);
 	job_error(j, str_z(j->arena, code), "%.*s", STR_ARG(message));
 	return fetch_transient(&im->result) ? JOB_RETRY : JOB_FAILED;
 }
@@ -126,6 +132,24 @@ result_json(const struct import *im, struct str sha256)
 
 /* --- the way ---------------------------------------------------------------------------------- */
 
+/* JOB_DONE when the file still waits for its bytes and so many fit; sets im->room. */
+static enum job_end
+check_room(struct import *im, int64_t bytes)
+{
+	struct job *j = im->job;
+	struct query *q = job_query(j, &SQL_import_begin);
+	const struct err *e;
+
+	bind_uuid(q, j->resource_id);
+	e = job_run(j);
+	if (e)
+		return not_now(j, e->code, e->title);
+	if (rows_count(q) == 0)
+		return failed(j, "file_gone", "The file was deleted before its bytes came.");
+	im->room = rows_i64(q, 0, "left_bytes");
+	return im->room < bytes ? storage_full(j) : JOB_DONE;
+}
+
 /* Leaves the statements that make the file complete to the job's last transaction. */
 static void
 queue_commit(struct import *im, struct uuid blob, const uint8_t sha256[DIGEST_LEN])
@@ -141,16 +165,23 @@ queue_commit(struct import *im, struct uuid blob, const uint8_t sha256[DIGEST_LE
 	bind_uuid(q, blob);
 	bind_bytes(q, sha256, DIGEST_LEN);
 	bind_i64(q, im->result.size);
+	if (j->courier->s3_config->preferred) {
+		q = job_query(j, &SQL_import_move);
+		bind_uuid(q, blob);
+	}
 }
 
 static enum job_end
 keep(struct import *im)
 {
 	struct job *j = im->job;
-	uint8_t sha256[DIGEST_LEN];
+	uint8_t *sha256 = arena_alloc(j->arena, DIGEST_LEN); /* bound: must last */
 	struct str hex, wanted = job_param(j, "sha256");
 	struct uuid blob = uuid_v7();
+	enum job_end end;
 
+	if (im->result.size == 0)
+		return failed(j, "empty_file", "The server sent no bytes.");
 	digest_end(im->digest, sha256);
 	hex = str_hex(j->arena, sha256, DIGEST_LEN);
 	if (wanted.p && !str_eq(wanted, hex))
@@ -158,6 +189,9 @@ keep(struct import *im)
 		    j, "sha256_mismatch", "The bytes do not have the SHA-256 that was announced.");
 	if (!job_beat(j, im->result.size, im->result.size))
 		return JOB_CANCELLED;
+	end = check_room(im, im->result.size);
+	if (end != JOB_DONE)
+		return end;
 	if (!store_keep(j->courier->store, im->fd, blob))
 		return not_now(j, "store_failed", "The file could not be written.");
 	queue_commit(im, blob, sha256);
@@ -188,34 +222,14 @@ fetch(struct import *im)
 	return im->result.status == FETCH_OK ? keep(im) : fetch_failed(im);
 }
 
-/* Bytes that may come; < 0 when the file does not wait for them any more. */
-static const struct err *
-ask_room(struct job *j, int64_t *room)
-{
-	struct query *q = job_query(j, &SQL_import_begin);
-	const struct err *e;
-
-	bind_uuid(q, j->resource_id);
-	e = job_run(j);
-	if (e)
-		return e;
-	*room = rows_count(q) ? rows_i64(q, 0, "left_bytes") : -1;
-	if (rows_count(q) && *room < 0)
-		*room = 0;
-	return NULL;
-}
-
 enum job_end
 import_run(struct job *j)
 {
 	struct import im = {.job = j, .fd = -1};
-	const struct err *e = ask_room(j, &im.room);
-	enum job_end end;
+	enum job_end end = check_room(&im, 1);
 
-	if (e)
-		return not_now(j, e->code, e->title);
-	if (im.room < 0)
-		return failed(j, "file_gone", "The file was deleted before its bytes came.");
+	if (end != JOB_DONE)
+		return end;
 	if (!j->courier->store)
 		return not_now(j, "misconfigured", "The server is not set up for imports.");
 	im.fd = store_temp(j->courier->store);

@@ -19,9 +19,13 @@ UPDATE app.files AS f SET filename = coalesce($2, f.filename), kind = app.file_k
 -- The object goes again when the organisation has the content already, or the file is gone.
 -- name: import_commit :exec
 -- params: uuid, uuid, bytea, int8
-INSERT INTO app.jobs (kind, params)
-	SELECT 'blob.delete', jsonb_build_object('blob_id', $2, 'location', 'local')
-	FROM app.commit_file($1, $2, $3, $4, 'local') AS k (kept) WHERE k.kept IS DISTINCT FROM $2;
+SELECT app.queue_blob_delete($2, 'local', '0 s') FROM app.commit_file($1, $2, $3, $4, 'local') AS k (kept)
+	WHERE k.kept IS DISTINCT FROM $2;
+
+-- A new object shall be in the object store.
+-- name: import_move :exec
+-- params: uuid
+SELECT app.queue_blob_move(b.id) FROM app.blobs AS b WHERE b.org_id = app.org() AND b.id = $1;
 
 -- name: import_failed :exec
 -- params: uuid, text, text

@@ -83,6 +83,7 @@ def courier(at: Layout, settings: Settings, name: str) -> Service:
     env = {
         "SOLOPRINT_DB": at.conninfo("soloprint_courier"),
         "SOLOPRINT_COURIER_NAME": name,
+        "SOLOPRINT_PUBLIC_URL": settings.url,
         "SOLOPRINT_STORAGE": str(at.storage),
     }
     command = [str(at.bin / "soloprint-courier")]
