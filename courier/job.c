@@ -115,6 +115,12 @@ renew(struct job *j, int64_t done, int64_t total)
 	j->cancelled |= str_eq(rows_get(q, 0, "cancelled"), STR("t"));
 }
 
+static int64_t
+beat_interval_ms(const struct courier_config *cfg)
+{
+	return cfg->lease_ms / 3 < BEAT_MS ? cfg->lease_ms / 3 : BEAT_MS;
+}
+
 bool
 job_beat(struct job *j, int64_t done, int64_t total)
 {
@@ -123,7 +129,7 @@ job_beat(struct job *j, int64_t done, int64_t total)
 	j->stopped = proc_stop_asked();
 	if (j->lost || j->cancelled || j->stopped)
 		return false;
-	if (now - j->beat_at_ms < BEAT_MS)
+	if (now - j->beat_at_ms < beat_interval_ms(j->courier->cfg))
 		return true;
 	j->beat_at_ms = now;
 	courier_beat(j->courier);

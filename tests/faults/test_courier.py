@@ -4,8 +4,10 @@ kind writes to a file (what happened outside of the database, perhaps more than 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -272,6 +274,32 @@ def test_lost_lease_before_the_other_is_done(world: World) -> None:
     world.open()
     assert world.done(job)["result"] == {"attempt": 2}
     assert world.effects(job) == 1
+
+
+@pytest.mark.parametrize("rounds", [20, pytest.param(300, marks=pytest.mark.soak)])
+def test_hammer(world: World, rounds: int) -> None:
+    """Workers and supervisors killed at random moments while jobs begin and end: each job ends once, with one effect."""
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    couriers = [world.courier(2), world.courier(2)]
+    jobs: list[str] = []
+    for n in range(rounds):
+        jobs += world.job(n=10, columns=", max_attempts", values=", 100")
+        time.sleep(rng.uniform(0, 0.2))  # a random moment, not a wait
+        victim = rng.randrange(2)
+        if n % 5 == 4:
+            couriers[victim].kill()
+            couriers[victim] = world.courier(2)
+        elif workers := couriers[victim].workers():
+            with contextlib.suppress(ProcessLookupError):
+                signal_one(rng.choice(workers), signal.SIGKILL)
+    until(lambda: not world.db.execute("SELECT 1 FROM sec.job_index WHERE kind = 'test.work' AND org_id = %s",
+                                       [world.org.id]).fetchall(), 60, what="all jobs have ended")  # fmt: skip
+    rows = world.org.sql("SELECT kind, state, params ->> 'of' FROM app.jobs WHERE org_id = %s", world.org.id)
+    assert Counter(r[1] for r in rows if r[0] == "test.work") == {"succeeded": len(jobs)}
+    effects = Counter(r[2] for r in rows if r[0] == "test.effect")
+    assert effects == Counter(jobs)
 
 
 @pytest.mark.parametrize(("again", "given_up"), [(False, 1), (True, 3)])
