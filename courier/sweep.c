@@ -10,7 +10,6 @@
 
 enum {
 	BATCH = 500,
-	SHARDS = 256,
 	BLOB_AGE_S = 3600,        /* longest time from an object's writing to its row */
 	STAGED_AGE_S = 48 * 3600, /* longer than any upload is open */
 };
@@ -142,6 +141,8 @@ see_blob(void *ctx, const struct s3_entry *e)
 	struct sweep *s = ctx;
 	struct uuid blob = blob_of_key(s, e->key);
 
+	if (s->wrapped && !uuid_is_zero(blob) && blob.b[14] >= s->first)
+		return false;
 	return uuid_is_zero(blob) || collect(s, blob, e->modified_s);
 }
 
@@ -184,21 +185,21 @@ beat(void *ctx)
 	return courier_beat(ctx);
 }
 
-/* Shard by shard, so that a run can begin anywhere. */
+/* From the first shard to the end, then from the beginning to it. */
 static enum s3_end
-each_shard(struct sweep *s, struct s3 *lister)
+each_blob(struct sweep *s, struct s3 *lister, struct arena *a)
 {
-	enum s3_end end = S3_DONE;
+	struct str prefix = str_fmt(a, "%.*sblobs/", STR_ARG(s->courier->s3_config->prefix));
+	struct str start = str_fmt(a, "%.*s%02x", STR_ARG(prefix), (unsigned)s->first);
+	enum s3_end end = s3_list(lister, prefix, start, see_blob, s);
 
-	for (int i = 0; end == S3_DONE && i < SHARDS; i++) {
-		struct arena *a = arena_new(1 << 16);
-		struct str prefix = str_fmt(a, "%.*sblobs/%02x/",
-		    STR_ARG(s->courier->s3_config->prefix), (unsigned)(s->first + i) % SHARDS);
-
+	if (end != S3_DONE || !flush(s))
+		return end;
+	s->wrapped = true;
+	if (s->first > 0)
 		end = s3_list(lister, prefix, STR_NONE, see_blob, s);
-		arena_free(a);
-	}
-	return end == S3_DONE && !flush(s) ? S3_STOPPED : end;
+	/* It was stopped where the first half began. */
+	return flush(s) && end == S3_STOPPED ? S3_DONE : end;
 }
 
 static void
@@ -213,7 +214,7 @@ sweep_service(struct sweep *s)
 	s3_watch(lister, beat, s->courier);
 	s->remover = s3_new(s->courier->s3_config, 0);
 	s3_watch(s->remover, beat, s->courier);
-	end = each_shard(s, lister);
+	end = each_blob(s, lister, a);
 	if (end == S3_DONE)
 		end = s3_list(lister, staging, STR_NONE, see_staged, s);
 	if (end == S3_DONE)
