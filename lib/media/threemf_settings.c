@@ -1,4 +1,5 @@
 #include <json-c/json.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -44,24 +45,29 @@ json_str(struct json_object *v)
 	return (struct str){json_object_get_string(v), (size_t)json_object_get_string_len(v)};
 }
 
+static bool
+is_number(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!strchr("0123456789.-%", s.p[i]))
+			return false;
+	return s.n > 0;
+}
+
 /* Numbers are separated by commas, texts are quoted and separated by semicolons, as in G-code. */
 static void
 add_item(struct buf *b, struct str s)
 {
-	bool is_number = s.n > 0;
+	bool bare = is_number(s);
 
-	for (size_t i = 0; i < s.n; i++)
-		is_number = is_number &&
-		    ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '.' || s.p[i] == '-' ||
-			s.p[i] == '%');
 	if (b->n)
-		buf_char(b, is_number ? ',' : ';');
-	if (!is_number)
+		buf_char(b, bare ? ',' : ';');
+	if (!bare)
 		buf_char(b, '"');
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] != '"' && s.p[i] != '\\' && (unsigned char)s.p[i] >= 0x20)
 			buf_char(b, s.p[i]);
-	if (!is_number)
+	if (!bare)
 		buf_char(b, '"');
 }
 
