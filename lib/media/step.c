@@ -49,9 +49,8 @@ take_point(struct step *s, struct str rest)
 
 	while (at && rest.p[at - 1] != '(')
 		at--;
-	rest = (struct str){rest.p + at, rest.n - at};
-	for (; n < rest.n && n < sizeof(text) && rest.p[n] != ')'; n++)
-		text[n] = rest.p[n] == ',' ? ' ' : rest.p[n];
+	for (; at < rest.n && n < sizeof(text) && rest.p[at] != ')'; at++)
+		text[n++] = rest.p[at] == ',' ? ' ' : rest.p[at];
 	if (!lines_numbers((struct str){text, n}, p, 3)) {
 		/* Two numbers: a point of a surface's own plane. */
 		s->bad = s->bad || !lines_numbers((struct str){text, n}, p, 2);
