@@ -341,8 +341,6 @@ static const struct err *
 reply_operation(struct req *r, const struct upload *u)
 {
 	struct query *q;
-	const struct err *e;
-	struct str id;
 
 	query_again(r);
 	if (!u->completing) {
@@ -352,12 +350,7 @@ reply_operation(struct req *r, const struct upload *u)
 	}
 	q = query(r, &SQL_finalize_find);
 	bind_uuid(q, u->file);
-	e = reply_one(r, q, 202);
-	if (e)
-		return e;
-	id = rows_get(q, 0, "operation_id");
-	reply_header(r, "Location", str_fmt(r->arena, "/v1/operations/%.*s", STR_ARG(id)));
-	return NULL;
+	return reply_one(r, q, 202);
 }
 
 /* Size and digest of what the descriptor gives. */
