@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,29 +17,7 @@ PRINTERS: list[dict[str, Any]] = [
 ]
 FLAGS = ("--time-scale", "20")
 GOOD = ("good", "good x1c")
-
-
-@pytest.fixture(scope="module")
-def gateway(world: World) -> Iterator[Gateway]:
-    running = world.start_gateway()
-    world.wait_connected()
-    for name in GOOD:
-        world.fleet.ctl("print", name)
-    for name in GOOD:
-        world.wait_state(name, "printing", 30)
-    yield running
-
-
-@pytest.fixture(autouse=True)
-def unharmed(world: World, gateway: Gateway) -> Iterator[None]:
-    """After each test the same process still brings fresh reports of the well-behaved printers."""
-    yield
-    last = world.gateways[-1]
-    assert last.alive, last.log_path.read_text()[-2000:]
-    for name in GOOD:
-        world.wait_connected(name, timeout_s=40)
-        layer = world.status(name)["job"]["layer"]
-        wait_for(lambda: world.status(name)["job"]["layer"] > layer, 15, f"new layer of {name}")  # noqa: B023
+pytestmark = pytest.mark.usefixtures("unharmed")
 
 
 @pytest.mark.parametrize("name", ["hostile", "hostile a1"])
