@@ -82,7 +82,7 @@ class World:
         self.ctl.run("org", "create", "South High")
         self.ctl.run("storage", "status", **self.settings)  # makes the layout
         with self.ctl.connect() as db:
-            db.execute("UPDATE sec.timers SET next_at = 'infinity'")  # nothing is swept before it is wanted
+            db.execute("UPDATE sec.timers SET next_at = app.now() + every")  # nothing is swept before it is wanted
             self.orgs = {str(s): str(i) for i, s in db.execute("SELECT org_id, slug FROM sec.org_index")}
 
     def sql(self, text: str, *args: Any, org: str = "north-high") -> list[tuple[Any, ...]]:
