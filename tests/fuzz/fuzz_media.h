@@ -22,10 +22,14 @@ fuzz_check_media(const struct media *m)
 	for (size_t i = 0; i < m->n_keys; i++)
 		must(m->keys[i].n == 5 + 64 && str_starts(m->keys[i], STR("mesh:")));
 	if (m->metadata) {
-		const char *text = json_object_to_json_string(m->metadata);
+		struct str text = str_from(json_object_to_json_string(m->metadata));
+		struct json_tokener *t = json_tokener_new();
 
-		must(str_utf8(str_from(text)));
-		must(!strstr(text, "NaN") && !strstr(text, "Infinity"));
+		/* Strictly JSON: no NaN, no Infinity. */
+		json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+		json_object_put(json_tokener_parse_ex(t, text.p, (int)text.n));
+		must(json_tokener_get_error(t) == json_tokener_success);
+		json_tokener_free(t);
 	}
 }
 
