@@ -101,13 +101,13 @@ static void
 test_tables(void)
 {
 	for (size_t i = 0; i < n_job_kinds; i++) {
-		ok(job_kinds[i].name && job_kinds[i].run && job_kinds[i].backoff_ms > 0, "kind %s",
-		    job_kinds[i].name);
+		ok(job_kinds[i].name && job_kinds[i].run && job_kinds[i].backoff_ms > 0, "kind %zu",
+		    i);
 		for (size_t k = 0; k < i; k++)
 			ok(strcmp(job_kinds[i].name, job_kinds[k].name) != 0, "once");
 	}
 	for (size_t i = 0; i < n_timers; i++)
-		ok(timers[i].name && timers[i].run, "timer %s", timers[i].name);
+		ok(timers[i].name && timers[i].run, "timer %zu", i);
 }
 
 int
