@@ -55,7 +55,7 @@ class Sliced:
         return [float(v) for v in (self.said(key) or "").split(",") if v.strip()]
 
     def words(self, key: str) -> list[str]:
-        return [v.strip('"') for v in (self.said(key) or "").split(";")]
+        return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^;"]+)', self.said(key) or "")]
 
     @property
     def seconds(self) -> int:
