@@ -21,6 +21,7 @@ static const struct {
     {"gateway", check_gateway},
     {"courier", check_courier},
     {"storage", check_storage},
+    {"s3", check_s3},
     {"keys", check_keys},
 };
 

@@ -40,6 +40,7 @@ void check_redis(struct doctor *d);
 void check_sockets(struct doctor *d);
 void check_https(struct doctor *d);
 void check_storage(struct doctor *d);
+void check_s3(struct doctor *d);
 void check_keys(struct doctor *d);
 
 #endif

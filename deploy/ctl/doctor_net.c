@@ -12,6 +12,7 @@
 #include "auth/seal.h"
 #include "base/config.h"
 #include "doctor.h"
+#include "store/s3.h"
 
 enum { TIMEOUT_MS = 3000, KEY_FILE_MOST = 64 << 10, CURSOR_KEY_LEN = 32, FREE_LEAST_PERCENT = 5 };
 
@@ -133,6 +134,22 @@ check_https(struct doctor *d)
 	fine(d, "%s answers over TLS", url);
 }
 
+/* Its folders, which the first program that uses the store makes. */
+static void
+check_layout(struct doctor *d)
+{
+	static const char *const folders[] = {"blobs", "staging", "tmp"};
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		const char *path = str_fmt(d->ctl->arena, "%s/%s", d->storage, folders[i]).p;
+
+		if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+			fault(d, "`soloprintctl storage status` makes it; then verify the store",
+			    "%s is not there", path);
+	}
+}
+
 void
 check_storage(struct doctor *d)
 {
@@ -150,11 +167,35 @@ check_storage(struct doctor *d)
 	if (access(d->storage, W_OK | X_OK) != 0)
 		fault(
 		    d, "give it to the API's user (chown)", "%s: %s", d->storage, strerror(errno));
+	check_layout(d);
 	if (statvfs(d->storage, &fs) == 0 && fs.f_blocks > 0 &&
 	    fs.f_bavail * 100 / fs.f_blocks < FREE_LEAST_PERCENT)
 		fault(d, "free some space, or move the store", "%s: less than %d %% is free",
 		    d->storage, FREE_LEAST_PERCENT);
 	fine(d, "%s is writable", d->storage);
+}
+
+void
+check_s3(struct doctor *d)
+{
+	struct s3_config config;
+	struct s3 *s3;
+
+	if (!s3_config_load(d->ctl->arena, &config)) {
+		fault(
+		    d, "see the messages above and docs/storage.md", "its settings are not usable");
+		return;
+	}
+	if (!config.on) {
+		fine(d, "not used: content is in the directory");
+		return;
+	}
+	s3 = s3_new(&config, 1);
+	if (s3_probe(s3) != S3_DONE)
+		fault(d, "check SOLOPRINT_S3_*, the key's rights and the network", "%s",
+		    s3_reason(s3));
+	fine(d, "the bucket %.*s answers", STR_ARG(config.bucket));
+	s3_free(s3);
 }
 
 /* The file's content; STR_NONE after a fault. `forbidden`: mode bits that it must not have. */

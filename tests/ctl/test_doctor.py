@@ -123,6 +123,8 @@ def test_everything_well(healthy: Ctl, tmp_path: Path) -> None:
         answering(tmp_path / "redis", b"+PONG\r\n") as redis, answering(tmp_path / "api") as api,
         answering(tmp_path / "files") as files, https(tmp_path, 200) as web,
     ):  # fmt: skip
+        for name in ("blobs", "staging", "tmp"):
+            (tmp_path / "store" / name).mkdir(exist_ok=True)
         settings = {
             "SOLOPRINT_REDIS": str(redis), "SOLOPRINT_SOCKETS": f"{api},{files}",
             "SOLOPRINT_STORAGE": str(tmp_path / "store"), "SOLOPRINT_CURSOR_KEY": str(cursor),
@@ -133,7 +135,7 @@ def test_everything_well(healthy: Ctl, tmp_path: Path) -> None:
     assert {s for rows in found.values() for s, _ in rows} == {"ok"}
     assert set(found) == {
         "postgres", "durability", "connections", "roles", "migrations", "isolation", "redis", "api", "nginx", "gateway",
-        "courier", "storage", "keys",
+        "courier", "storage", "s3", "keys",
     }  # fmt: skip
     assert found["gateway"] == [("ok", "1 alive with 3 printer session(s)")]
     assert found["courier"] == [("ok", "1 worker(s) alive, 0 job(s) under way, 0 waiting")]
