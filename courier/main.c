@@ -28,8 +28,6 @@ load(struct settings *s)
 		"certificates that servers' may chain to, PEM; the system's"},
 	    {"SOLOPRINT_FETCH_DENY", CFG_STR, &c->fetch.deny, "", 0, 0,
 		"names and networks never to fetch from, by commas"},
-	    {"SOLOPRINT_FETCH_TEST_NET", CFG_STR, &c->fetch.test_net, "", 0, 0,
-		"for tests only: a network that counts as public"},
 	    {"SOLOPRINT_FETCH_HTTP", CFG_BOOL, &c->fetch.http, "0", 0, 0, "http:// as well"},
 	    {"SOLOPRINT_PUBLIC_URL", CFG_STR, &c->fetch.own_url, "", 0, 0,
 		"the service's own URL, never fetched from"},

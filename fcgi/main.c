@@ -61,8 +61,6 @@ app_config_load(struct app_config *c)
 		"base of the URLs given out, https://host"},
 	    {"SOLOPRINT_FETCH_DENY", CFG_STR, &c->fetch.deny, "", 0, 0,
 		"names and networks never to fetch from, by commas"},
-	    {"SOLOPRINT_FETCH_TEST_NET", CFG_STR, &c->fetch.test_net, "", 0, 0,
-		"for tests only: a network that counts as public"},
 	    {"SOLOPRINT_FETCH_HTTP", CFG_BOOL, &c->fetch.http, "0", 0, 0, "http:// as well"},
 	    {"SOLOPRINT_STATEMENTS", CFG_STR, &c->statements, "prepared", 0, 0,
 		"prepared or unnamed"},

@@ -51,7 +51,7 @@ struct fetch_rules {
 	/* More of that sort, names and networks by commas: "print.example.com,192.0.2.0/24,
 	 * 2001:db8::7". This machine's addresses always count. */
 	const char *deny;
-	/* For tests only: a network, "127.66.0.0/16", that counts as public. */
+	/* For unit tests, no program sets it: a network, "127.66.0.0/16", that counts as public. */
 	const char *test_net;
 	bool http; /* http:// too; never as a redirect from https:// */
 };

@@ -93,6 +93,7 @@ def courier(place: Stack, net: Internet) -> Iterator[Courier]:
     made = Courier(place, net)
     yield made
     stop(made.process)
+    assert "Sanitizer" not in made.log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +333,19 @@ def test_a_worker_is_killed_on_the_way(world: World, courier: Courier) -> None:
     assert hashlib.sha256(world.bytes_of(got)).hexdigest() == world.file(got)["sha256"]
     assert len(world.blobs()) == 1
     assert world.objects() == world.known_objects()
+
+
+def test_a_courier_that_is_stopped_gives_its_imports_back(world: World, place: Stack, net: Internet, courier: Courier) -> None:
+    gate = f"gate-{secrets.token_hex(4)}"
+    got = world.start(f"/gate/{gate}")
+    world.half_way(got)
+    stop(courier.process)
+    assert courier.process.returncode == 0
+    assert (world.operation(got)["status"], world.file(got)["status"]) == ("queued", "pending_upload")
+    fresh = Courier(place, net)
+    courier.process, courier.log = fresh.process, fresh.log
+    (world.net.folder / gate).touch()
+    assert world.ended(got, "succeeded")["attempts"] == 1
 
 
 def test_the_whole_courier_is_killed(world: World, place: Stack, net: Internet, courier: Courier) -> None:

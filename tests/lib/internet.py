@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ GOOD_NAMES = ("web.test", "*.web.test", "*.dns.test", "*.a-93-184-216-34.dns.tes
 SERVER = Path(__file__).with_name("internet_server.py")
 
 
+@functools.cache
 def usable() -> str:
     """Why there can be none here; "" when it can."""
     if not all(shutil.which(p) for p in ("unshare", "nsenter", "ip")):

@@ -98,7 +98,6 @@ main(int argc, char **argv)
 	    .ca_file = getenv("SOLOPRINT_FETCH_CA"),
 	    .own_url = getenv("SOLOPRINT_PUBLIC_URL"),
 	    .deny = getenv("SOLOPRINT_FETCH_DENY"),
-	    .test_net = getenv("SOLOPRINT_FETCH_TEST_NET"),
 	    .http = getenv("SOLOPRINT_FETCH_HTTP") != NULL,
 	};
 	static char line[LINE_MOST];
