@@ -79,7 +79,7 @@ def assert_silent(text: str, told: list[str], where: str) -> None:
 
 
 def test_logs(debugging: Stack, told: list[str]) -> None:
-    for name in ("api-api", "gateway"):
+    for name in ("api-api", "gateway", "courier"):
         signal_one(int(debugging.service("pid", name)), 15)
     until(lambda: "stopped" in debugging.log("api-api"), what="the API's last words")
     files = [p for p in Path(debugging.facts["log"]).rglob("*") if p.is_file()]
