@@ -126,14 +126,18 @@ content_of(struct reader *r, const struct block *b, struct str *params, struct s
 	size_t n = (size_t)(b->params_size + b->data_size) + (r->checksums ? CRC_SIZE : 0);
 	struct str s = media_read_at(r->m, b->at, r->stored, n);
 
-	if (!checked(r, b, s))
-		return media_fail(r->m, "bad_checksum", "A block's checksum is wrong.");
+	if (!checked(r, b, s)) {
+		media_fail(r->m, "bad_checksum", "A block's checksum is wrong.");
+		return false;
+	}
 	*params = (struct str){s.p, (size_t)b->params_size};
 	*data = (struct str){s.p + b->params_size, (size_t)b->data_size};
 	if (b->compression == PLAIN)
 		return true;
-	if (!inflate_into(*data, r->plain, (size_t)b->plain_size))
-		return media_fail(r->m, "unparsable", "A block cannot be inflated.");
+	if (!inflate_into(*data, r->plain, (size_t)b->plain_size)) {
+		media_fail(r->m, "unparsable", "A block cannot be inflated.");
+		return false;
+	}
 	*data = (struct str){r->plain, (size_t)b->plain_size};
 	return true;
 }

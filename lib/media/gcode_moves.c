@@ -145,28 +145,31 @@ bulge(struct gcode_moves *v, const double to[4], const struct words *w, bool clo
 	}
 }
 
+/* Where a move leads; *length: of filament. */
+static void
+target(const struct gcode_moves *v, const struct words *w, double to[4], double *length)
+{
+	bool relative = v->relative || v->relative_e;
+
+	for (int i = X; i <= Z; i++)
+		to[i] = has(w, i) ? w->v[i] * v->unit + (v->relative ? v->at[i] : 0) : v->at[i];
+	*length = has(w, E) ? w->v[E] * v->unit - (relative ? 0 : v->at[E]) : 0;
+	to[E] = v->at[E] + *length;
+}
+
 static void
 move(struct gcode *g, const struct words *w, int code)
 {
 	struct gcode_moves *v = &g->moves;
-	double to[4], length = 0;
-	bool draws;
+	double to[4], length;
 
-	for (int i = X; i <= Z; i++)
-		to[i] = !has(w, i) ? v->at[i] : w->v[i] * v->unit + (v->relative ? v->at[i] : 0);
-	to[E] = v->at[E];
-	if (has(w, E)) {
-		bool relative = v->relative || v->relative_e;
-
-		length = w->v[E] * v->unit - (relative ? 0 : v->at[E]);
-		to[E] = v->at[E] + length;
-	}
-	draws = length > 0 && (has(w, X) || has(w, Y)) && !v->custom && in_reach(to) &&
-	    in_reach(v->at);
-	if (draws)
+	target(v, w, to, &length);
+	if (length > 0 && (has(w, X) || has(w, Y)) && !v->custom && in_reach(to) &&
+	    in_reach(v->at)) {
 		draw(v, to);
-	if (draws && code >= 2)
-		bulge(v, to, w, code == 2);
+		if (code >= 2)
+			bulge(v, to, w, code == 2);
+	}
 	if (fabs(length) < FAR)
 		v->extruded[v->tool] += length;
 	for (int i = 0; i < 4; i++)

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "media/gcode.h"
+#include "media/gcode_text.h"
 
 enum {
 	GCODE_SLOTS_MOST = 32,
@@ -138,16 +139,6 @@ bool gcode_comment_setting(struct gcode *g, struct str comment);
 void gcode_command(struct gcode *g, struct str line);
 void gcode_layer(struct gcode *g);
 void gcode_moves_init(struct gcode_moves *v);
-
-/* gcode_text.c */
-/* Takes a decimal number off the start. */
-bool gcode_number(struct str *s, double *out);
-/* "1d 2h 3m 4s", "0 hours 34 minutes", "01:12:30" or seconds. */
-bool gcode_duration(struct str s, double *seconds);
-/* Cuts a list into at most `most` items, in the arena; items may be quoted. */
-size_t gcode_list(struct arena *a, struct str s, char separator, struct str *items, size_t most);
-/* Borrows the number before `end`, or what is left. */
-struct str gcode_trim(struct str s);
 
 /* gcode_facts.c */
 void gcode_facts(struct gcode *g, struct json_object *into);

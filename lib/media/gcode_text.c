@@ -1,7 +1,8 @@
+#include "media/gcode_text.h"
+
 #include <math.h>
 
 #include "base/arena.h"
-#include "media/gcode_parts.h"
 
 enum { DIGITS_MOST = 18, EXPONENT_MOST = 60 };
 

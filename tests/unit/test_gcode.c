@@ -418,7 +418,8 @@ test_numbers(void)
 		bool good = gcode_number(&s, &v);
 		double off = v > c->value ? v - c->value : c->value - v;
 
-		ok(good == c->good && off <= fabs(c->value) * 1e-15 + 1e-18, "number '%s'", c->text);
+		ok(good == c->good && off <= fabs(c->value) * 1e-15 + 1e-18, "number '%s'",
+		    c->text);
 		is_str(s, str_from(c->rest), "what follows it");
 	}
 }
