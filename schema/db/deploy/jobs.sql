@@ -53,6 +53,7 @@ CREATE TABLE app.jobs (
 CREATE INDEX jobs_visible_created ON app.jobs (org_id, created_at, id) WHERE visible;
 CREATE INDEX jobs_resource ON app.jobs (org_id, resource_id, id);
 CREATE INDEX jobs_finished ON app.jobs (org_id, finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_open ON app.jobs (org_id, kind) WHERE finished_at IS NULL;
 ALTER TABLE app.jobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.jobs
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
