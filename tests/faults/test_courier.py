@@ -22,6 +22,7 @@ import httpx
 import psycopg
 import pytest
 from api import tls
+from pooler import pgbouncer
 from signals import signal_one
 from stack import BUILD, Stack
 from wait import until
@@ -183,13 +184,19 @@ def test_it_begins_at_once(world: World) -> None:
         world.done(job)
 
 
-def test_without_notifications(world: World) -> None:
-    """As behind a pooler in transaction mode."""
-    world.courier(SOLOPRINT_STATEMENTS="unnamed")
-    at = time.monotonic()
-    job = world.job()[0]
-    world.done(job)
-    assert time.monotonic() - at < 3
+def test_behind_a_pooler(world: World) -> None:
+    """In transaction mode, which passes no notifications on, and with more workers than server connections."""
+    with pgbouncer(world.stack, ROLE, 2) as conninfo:
+        world.courier(6, SOLOPRINT_STATEMENTS="unnamed", SOLOPRINT_DB=conninfo)
+        at = time.monotonic()
+        job = world.job()[0]
+        world.done(job)
+        assert time.monotonic() - at < 3
+        jobs = world.job(n=100)
+        for each in jobs:
+            world.done(each)
+        assert all(world.told(j) == ["begin", "end"] and world.effects(j) == 1 for j in jobs)
+        world.couriers[0].stop()
 
 
 def test_not_before_its_time(world: World) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pooler import pgbouncer
 from stack import BUILD, Stack
 from wait import until
 from world import Org
@@ -21,38 +22,10 @@ CONNECTIONS = 3
 WORKERS = 6
 
 
-def host_of(conninfo: str) -> str:
-    return re.search(r"host=(\S+)", conninfo)[1]
-
-
-def as_api_user() -> list[str]:
-    """Postgres lets this user in as soloprint_api."""
-    return ["runuser", "-u", "soloprint-api", "--"] if os.geteuid() == 0 else []
-
-
 @pytest.fixture(scope="module")
 def pooler(stack: Stack) -> Iterator[str]:
-    """Conninfo of a pgbouncer in front of the stack's database."""
-    folder = Path("/tmp") / f"slp-pool-{secrets.token_hex(4)}"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    config = folder / "pgbouncer.ini"
-    config.write_text(
-        "[databases]\n"
-        f"soloprint = host={host_of(stack.facts['superuser'])} dbname=soloprint user=soloprint_api\n"
-        "[pgbouncer]\nlisten_addr =\nauth_type = any\npool_mode = transaction\n"
-        f"unix_socket_dir = {folder}\nunix_socket_mode = 0777\ndefault_pool_size = {CONNECTIONS}\n"
-    )
-    process = subprocess.Popen([*as_api_user(), "pgbouncer", str(config)], stderr=subprocess.DEVNULL)
-    try:
-        until((folder / ".s.PGSQL.6432").exists, what="pgbouncer listens")
-        yield f"host={folder} port=6432 dbname=soloprint user=soloprint_api"
-    finally:
-        process.terminate()
-        process.wait(10)
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+    with pgbouncer(stack, "soloprint_api", CONNECTIONS) as conninfo:
+        yield conninfo
 
 
 @dataclass
