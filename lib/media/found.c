@@ -132,8 +132,8 @@ describe(struct json_object *o, const struct scan_result *scan)
 	bool good = !scan->metadata || storable(scan->metadata);
 
 	if (!good) {
-		code = STR("metadata_too_large");
-		sentence = STR("The file says more of itself than is kept.");
+		code = STR("metadata_unusable");
+		sentence = STR("What the file says of itself cannot be kept.");
 	}
 	for (size_t i = 0; i < scan->n_keys; i++)
 		json_object_array_add(keys, json_str(scan->keys[i]));
