@@ -7,11 +7,11 @@
 #include "media/scan.h"
 
 enum {
-	FORM_FIELD_MOST = 1024,      /* bytes of one field's value */
-	FORM_NAME_MOST = 64,         /* bytes of one field's name */
-	FORM_FILENAME_MOST = 255,    /* bytes */
-	FORM_MEMORY_MOST = 16 << 20, /* what part headers, prologue and epilogue may take in all */
-	FORM_COPY = 256 << 10        /* bytes that are copied at once */
+	FORM_FIELD_MOST = 1024,     /* bytes of one field's value */
+	FORM_NAME_MOST = 64,        /* bytes of one field's name */
+	FORM_FILENAME_MOST = 255,   /* bytes */
+	FORM_MEMORY_MOST = 4 << 20, /* what part headers, prologue and epilogue may take in all */
+	FORM_COPY = 256 << 10       /* bytes that are copied at once */
 };
 
 /* Before the sandbox: everything that opens files or loads modules. */

@@ -178,6 +178,7 @@ test_nothing(void)
 			    far[3] = {1e10, 0, 0};
 	struct arena *a = arena_new(1 << 20);
 	struct media m = {.arena = a};
+	struct json_object *json;
 	struct mesh h;
 
 	mesh_init(&h);
@@ -188,9 +189,11 @@ test_nothing(void)
 	mesh_keys(&m, &h);
 	is_int(m.n_keys, 0, "no key without area");
 	is_int(h.triangles, 1, "counted all the same");
-	is_z(json_object_to_json_string_ext(box_json(&h.box), JSON_C_TO_STRING_PLAIN),
+	json = box_json(&h.box);
+	is_z(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN),
 	    "{\"min\":{\"x_mm\":1,\"y_mm\":2,\"z_mm\":3},\"max\":{\"x_mm\":4,\"y_mm\":5,\"z_mm\":6}}",
 	    "box");
+	json_object_put(json);
 	ok(mesh_sane(p) && !mesh_sane(nan3) && !mesh_sane(far), "sane points");
 	arena_free(a);
 }
