@@ -297,6 +297,12 @@ def corrupt(handler: Handler, body: bytes) -> bool:
     return True
 
 
+def spoil(handler: Handler, body: bytes) -> bool:
+    """Other bytes than those that were sent are stored."""
+    handler.pass_on(*handler.relay(body[:-1] + bytes([body[-1] ^ 1])))
+    return True
+
+
 def lose_answer(handler: Handler, body: bytes) -> bool:
     """It is done, but nobody hears of it."""
     handler.relay(body)
