@@ -241,17 +241,19 @@ comment(struct gcode *g, struct str c)
 	c = gcode_trim(c);
 	if (c.n == 0)
 		return;
-	if (g->in_picture) {
-		if (is_picture(c, STR("end")))
-			picture_end(g);
-		else
-			picture_line(g, c);
+	if (g->in_picture && is_picture(c, STR("end"))) {
+		picture_end(g);
 		return;
 	}
 	if (is_picture(c, STR("begin"))) {
 		picture_begin(g);
 		return;
 	}
+	if (g->in_picture && str_index(c, ' ') < 0) {
+		picture_line(g, c);
+		return;
+	}
+	g->in_picture = false; /* whose end is missing */
 	for (size_t i = 0; i < sizeof(comments) / sizeof(comments[0]); i++) {
 		struct str prefix = comments[i].prefix;
 

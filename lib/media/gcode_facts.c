@@ -67,14 +67,22 @@ as_duration(const struct gcode *g, enum gcode_field f)
 	return gcode_duration(text(g, f, 0), &seconds) ? whole(seconds) : NULL;
 }
 
+/* All of them, or nothing: their places are what they are of. */
 static struct json_object *
 as_numbers(const struct gcode *g, enum gcode_field f)
 {
-	struct json_object *list = g->n[f] ? json_object_new_array() : NULL;
+	struct json_object *list = json_object_new_array();
 
-	for (size_t i = 0; i < g->n[f]; i++)
-		json_object_array_add(list, media_number(number(g, f, i)));
-	return list;
+	for (size_t i = 0; i < g->n[f]; i++) {
+		struct json_object *v = media_number(number(g, f, i));
+
+		if (v)
+			json_object_array_add(list, v);
+	}
+	if (g->n[f] && json_object_array_length(list) == g->n[f])
+		return list;
+	json_object_put(list);
+	return NULL;
 }
 
 static struct json_object *
@@ -157,22 +165,22 @@ bed_fields(const struct gcode *g, enum gcode_field *rest, enum gcode_field *firs
 	}
 }
 
-/* The slots' settings, else what the commands asked of each tool. */
+/* The slots' settings, else what the commands asked of each tool; 0: nothing. */
 static struct json_object *
 nozzle_list(const struct gcode *g, enum gcode_field f, const double asked[GCODE_TOOLS_MOST])
 {
-	struct json_object *list;
+	struct json_object *list = as_numbers(g, f);
 	int n = 0;
 
-	if (g->n[f])
-		return as_numbers(g, f);
+	if (list)
+		return list;
 	for (int i = 0; i < GCODE_TOOLS_MOST; i++)
 		n = asked[i] > 0 ? i + 1 : n;
 	if (n == 0)
 		return NULL;
 	list = json_object_new_array();
 	for (int i = 0; i < n; i++)
-		json_object_array_add(list, asked[i] > 0 ? media_number(asked[i]) : NULL);
+		json_object_array_add(list, media_number(asked[i]));
 	return list;
 }
 
@@ -283,7 +291,7 @@ filament(const struct gcode *g, size_t slot, struct usage u)
 {
 	struct json_object *o = json_object_new_object(), *c = color(text(g, F_COLOR, slot));
 
-	json_object_object_add(o, "slot", json_object_new_int((int)slot + 1));
+	json_object_object_add(o, "slot", json_object_new_int((int)slot));
 	json_object_object_add(o, "material", text_at(g, F_TYPE, slot));
 	json_object_object_add(o, "color", c ? c : color(text(g, F_EXTRUDER_COLOR, slot)));
 	json_object_object_add(o, "vendor", text_at(g, F_VENDOR, slot));

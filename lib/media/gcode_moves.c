@@ -7,6 +7,7 @@ enum { X, Y, Z, E, I, J, S, P, WORDS };
 #define INCH 25.4
 #define FAR 1e6      /* mm; beyond is no place a nozzle goes */
 #define SAME_Z 0.005 /* mm */
+#define HOT 1e4      /* °C */
 
 /* The words of a command; those it has are set in `has`. */
 struct words {
@@ -221,7 +222,7 @@ static void
 set_nozzle(struct gcode *g, const struct words *w, int code)
 {
 	(void)code;
-	if (has(w, S) && w->v[S] > 0)
+	if (has(w, S) && w->v[S] > 0 && w->v[S] < HOT)
 		g->moves.nozzle[g->moves.tool] = w->v[S];
 }
 
@@ -229,7 +230,7 @@ static void
 set_bed(struct gcode *g, const struct words *w, int code)
 {
 	(void)code;
-	if (has(w, S) && w->v[S] > 0)
+	if (has(w, S) && w->v[S] > 0 && w->v[S] < HOT)
 		g->moves.bed = w->v[S];
 }
 
@@ -237,7 +238,7 @@ static void
 set_chamber(struct gcode *g, const struct words *w, int code)
 {
 	(void)code;
-	if (has(w, S) && w->v[S] > 0)
+	if (has(w, S) && w->v[S] > 0 && w->v[S] < HOT)
 		g->moves.chamber = w->v[S];
 }
 

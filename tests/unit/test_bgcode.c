@@ -102,7 +102,7 @@ test_facts(uint16_t compression)
 	    {"nozzle_diameters_mm", "[0.4,0.4]"},
 	    {"temperatures", "{\"nozzle_c\":[215,240],\"bed_c\":60}"},
 	    {"filaments",
-		"[{\"slot\":1,\"material\":\"PLA\",\"color\":\"#FF8000FF\",\"vendor\":null,"
+		"[{\"slot\":0,\"material\":\"PLA\",\"color\":\"#FF8000FF\",\"vendor\":null,"
 		"\"profile\":\"Prusament PLA Blend of a long name\",\"weight_mg\":2940,"
 		"\"length_mm\":986.61}]"},
 	    {"filament_weight_mg", "2950"},
