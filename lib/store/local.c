@@ -16,7 +16,7 @@
 
 enum {
 	FILE_MODE = 0640,
-	DIR_MODE = 02770,
+	DIR_MODE = 0770,
 	SHARDS = 256,
 	KEY_LEN = 6 + UUID_TEXT_LEN, /* "c3/d4/<id>" */
 	STAGED_NAME_LEN = UUID_TEXT_LEN + 16,
@@ -54,6 +54,15 @@ random_name(char out[UUID_TEXT_LEN + 1])
 	uuid_text(uuid_v7(), out);
 }
 
+/* The group's, and so is what will be in it; a service that may not set the bit for that has the
+ * store's group as its own. */
+static bool
+open_to_group(int parent, const char *name)
+{
+	return fchmodat(parent, name, DIR_MODE | S_ISGID, 0) == 0 ||
+	    (errno == EPERM && fchmodat(parent, name, DIR_MODE, 0) == 0);
+}
+
 /* Makes the directory with its final mode, so that nobody meets it with the umask's. */
 static bool
 make_dir(int parent, int scratch, const char *name)
@@ -64,7 +73,7 @@ make_dir(int parent, int scratch, const char *name)
 	random_name(temp);
 	if (mkdirat(scratch, temp, 0700) != 0)
 		return false;
-	if (fchmodat(scratch, temp, DIR_MODE, 0) == 0 &&
+	if (open_to_group(scratch, temp) &&
 	    renameat2(scratch, temp, parent, name, RENAME_NOREPLACE) == 0)
 		return true;
 	reason = errno;
@@ -72,8 +81,7 @@ make_dir(int parent, int scratch, const char *name)
 	errno = reason;
 	if (reason != EINVAL) /* else the filesystem cannot do it without replacing */
 		return reason == EEXIST;
-	return (mkdirat(parent, name, 0700) == 0 && fchmodat(parent, name, DIR_MODE, 0) == 0) ||
-	    errno == EEXIST;
+	return (mkdirat(parent, name, 0700) == 0 && open_to_group(parent, name)) || errno == EEXIST;
 }
 
 /* Opens it, made when missing; -1 with errno. */
@@ -95,7 +103,7 @@ store_open(const char *directory)
 	must(s != NULL);
 	s->blobs = s->staging = s->tmp = -1;
 	if (mkdir(directory, DIR_MODE) == 0)
-		(void)chmod(directory, DIR_MODE);
+		(void)open_to_group(AT_FDCWD, directory);
 	s->root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root >= 0)
 		s->tmp = need_dir(s->root, s->root, "tmp");

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -456,6 +457,35 @@ test_full(void)
 	rmdir(under("full"));
 }
 
+/* As systemd's RestrictSUIDSGID= has it. */
+static int
+open_without_setgid(const char *dir)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	struct scmp_arg_cmp setgid = SCMP_A2(SCMP_CMP_MASKED_EQ, S_ISGID, S_ISGID);
+	struct store *s;
+	struct stat st;
+
+	if (!filter ||
+	    seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fchmodat), 1, setgid) ||
+	    seccomp_load(filter))
+		return 77;
+	s = store_open(dir);
+	return !s || fstatat(AT_FDCWD, dir, &st, 0) != 0 || (st.st_mode & 07777) != 0770;
+}
+
+static void
+test_restricted(void)
+{
+	int status;
+
+	fflush(stdout);
+	if (fork() == 0)
+		_exit(open_without_setgid(under("restricted")));
+	wait(&status);
+	is_int(status, 0, "a service that may set no special bits");
+}
+
 static void
 remove_all(void)
 {
@@ -491,6 +521,7 @@ main(void)
 	test_unusable();
 	test_read_only();
 	test_full();
+	test_restricted();
 	store_close(store);
 	remove_all();
 	arena_free(arena);
