@@ -49,6 +49,7 @@ claim_query(struct courier *c)
 	bind_uuid(q, c->id);
 	bind_str(q, str_fmt(c->scratch, "%lld ms", (long long)c->cfg->lease_ms));
 	bind_str_array(q, names, n_job_kinds);
+	bind_uuid(q, c->served);
 	return q;
 }
 
@@ -96,6 +97,7 @@ job_claim(struct courier *c)
 	q = claim_query(c);
 	if (!courier_ask(c, q) || rows_count(q) == 0)
 		return NULL;
+	c->served = rows_uuid(q, 0, "org_id");
 	return job_from(c, q, now);
 }
 

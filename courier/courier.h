@@ -34,6 +34,7 @@ struct courier {
 	struct s3 *s3;         /* NULL when no service is configured; jobs use job_s3 */
 	struct arena *arena;   /* as long as the process */
 	struct arena *scratch; /* for one round trip; emptied by the next one who needs it */
+	struct uuid served;    /* organisation of the last job: the next ones come first */
 	int64_t beat_at_ms, timers_at_ms;
 };
 

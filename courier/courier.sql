@@ -1,9 +1,9 @@
 -- Jobs, leases, timers. What these functions do and raise: schema/db/deploy/jobs.sql.
 
 -- name: job_claim :one
--- params: uuid, interval, text[]
+-- params: uuid, interval, text[], uuid
 SELECT org_id, id, kind, fencing, attempt, max_attempts, params, resource_id, created_by, cancelled
-	FROM sec.job_claim($1, $2, $3);
+	FROM sec.job_claim($1, $2, $3, $4);
 
 -- name: job_enter :exec
 -- params: uuid, uuid, uuid, int8

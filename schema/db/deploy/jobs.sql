@@ -136,15 +136,18 @@ CREATE TRIGGER a_guard BEFORE UPDATE OF state ON app.jobs
 CREATE TRIGGER bump_version BEFORE UPDATE ON app.jobs
 	FOR EACH ROW EXECUTE FUNCTION app.bump_version();
 
--- Picks the next job for a courier and leases it: first one whose courier has died, else one of the organisation that
--- has the fewest jobs under way (chance decides between equals), so that nobody's long queue holds up the others. NULL
--- when there is none.
-CREATE FUNCTION sec.job_pick(kinds text[]) RETURNS sec.job_index
+-- Picks the next job for a courier and locks its row: first one whose courier has died, else one of an organisation that
+-- has as few jobs under way as any of the next 64 that wait, in the order of their ids after `after`, the one served last,
+-- and around: nobody's long queue holds up the others. NULL when there is none.
+CREATE FUNCTION sec.job_pick(kinds text[], after uuid) RETURNS sec.job_index
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
+	first CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
 	i sec.job_index;
-	org uuid;
+	org uuid := after;
+	around boolean := false;
+	orgs uuid[] := '{}';
 BEGIN
 	SELECT * INTO i FROM sec.job_index AS x
 		WHERE x.courier_id IS NOT NULL AND x.expires_at < now() AND x.kind = ANY (kinds)
@@ -152,16 +155,20 @@ BEGIN
 	IF FOUND THEN
 		RETURN i;
 	END IF;
-	FOR org IN
-		WITH RECURSIVE o AS (
-			(SELECT x.org_id FROM sec.job_index AS x WHERE x.ready AND x.courier_id IS NULL ORDER BY x.org_id LIMIT 1)
-			UNION ALL
-			SELECT (SELECT x.org_id FROM sec.job_index AS x WHERE x.ready AND x.courier_id IS NULL AND x.org_id > o.org_id
-				ORDER BY x.org_id LIMIT 1) FROM o WHERE o.org_id IS NOT NULL
-		)
-		SELECT o.org_id FROM o WHERE o.org_id IS NOT NULL ORDER BY (SELECT count(*) FROM sec.job_index AS x
-			WHERE x.org_id = o.org_id AND x.courier_id IS NOT NULL), random()
-	LOOP
+	WHILE cardinality(orgs) < 64 LOOP
+		org := (SELECT x.org_id FROM sec.job_index AS x WHERE x.ready AND x.courier_id IS NULL AND x.kind = ANY (kinds)
+			AND x.org_id > org ORDER BY x.org_id LIMIT 1);
+		EXIT WHEN around AND (org IS NULL OR org > after);
+		IF org IS NULL THEN
+			around := true;
+			org := first;
+			CONTINUE;
+		END IF;
+		orgs := orgs || org;
+		EXIT WHEN NOT EXISTS (SELECT FROM sec.job_index AS x WHERE x.org_id = org AND x.courier_id IS NOT NULL);
+	END LOOP;
+	FOR org IN SELECT o.org FROM unnest(orgs) WITH ORDINALITY AS o (org, n) ORDER BY (SELECT count(*) FROM sec.job_index AS x
+			WHERE x.org_id = o.org AND x.courier_id IS NOT NULL), o.n LOOP
 		SELECT * INTO i FROM sec.job_index AS x
 			WHERE x.org_id = org AND x.ready AND x.courier_id IS NULL AND x.kind = ANY (kinds)
 			ORDER BY x.priority DESC, x.run_after, x.job_id LIMIT 1 FOR UPDATE SKIP LOCKED;
@@ -174,8 +181,9 @@ END
 $$;
 
 -- Leases one job to a courier, none when nothing is due. cancelled: not to be run, only to be cleared up after.
--- attempt counts from 1; above max_attempts every attempt has died without a word.
-CREATE FUNCTION sec.job_claim(courier uuid, lease interval, kinds text[])
+-- attempt counts from 1; above max_attempts every attempt has died without a word. after: the organisation of the job that
+-- this courier had before.
+CREATE FUNCTION sec.job_claim(courier uuid, lease interval, kinds text[], after uuid)
 	RETURNS TABLE (org_id uuid, id uuid, kind text, fencing bigint, attempt int, max_attempts int, params jsonb,
 		resource_id uuid, created_by uuid, cancelled boolean)
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -185,7 +193,7 @@ DECLARE
 BEGIN
 	UPDATE sec.job_index AS x SET ready = true WHERE x.job_id IN (SELECT y.job_id FROM sec.job_index AS y
 		WHERE NOT y.ready AND y.run_after <= app.now() ORDER BY y.run_after LIMIT 100 FOR UPDATE SKIP LOCKED);
-	i := sec.job_pick(kinds);
+	i := sec.job_pick(kinds, after);
 	IF i.job_id IS NULL THEN
 		RETURN;
 	END IF;
@@ -375,7 +383,7 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION sec.job_claim(uuid, interval, text[]), sec.job_enter(uuid, uuid, uuid, bigint),
+GRANT EXECUTE ON FUNCTION sec.job_claim(uuid, interval, text[], uuid), sec.job_enter(uuid, uuid, uuid, bigint),
 	sec.job_beat(uuid, uuid, uuid, bigint, interval, jsonb),
 	sec.job_finish(uuid, uuid, bigint, text, jsonb, jsonb, interval), sec.timer_claim(text[]),
 	sec.courier_beat(uuid, text), sec.courier_leave(uuid), sec.jobs_prune(uuid, interval, int)

@@ -12,8 +12,8 @@ CREATE FUNCTION pg_temp.new_job(slug text, name text, columns text DEFAULT '', v
 	SELECT pg_temp.keep(name, pg_temp.as_api(slug || '-all', format('INSERT INTO app.jobs (kind, visible, params%s)
 		VALUES (''test.work'', true, ''{"secret": "canary"}''%s) RETURNING id', columns, vals)))
 $$;
-CREATE FUNCTION pg_temp.claim(n int, kinds text[] DEFAULT '{test.work}') RETURNS jsonb LANGUAGE sql AS $$
-	SELECT pg_temp.as_courier(format('SELECT * FROM sec.job_claim(%L, ''10 s'', %L)', pg_temp.courier(n), kinds)) -> 0
+CREATE FUNCTION pg_temp.claim(n int, kinds text[] DEFAULT '{test.work}', after uuid DEFAULT '00000000-0000-0000-0000-000000000000') RETURNS jsonb LANGUAGE sql AS $$
+	SELECT pg_temp.as_courier(format('SELECT * FROM sec.job_claim(%L, ''10 s'', %L, %L)', pg_temp.courier(n), kinds, after)) -> 0
 $$;
 -- By name: the transaction of a job. `more` is what it does between entering and ending.
 CREATE FUNCTION pg_temp.finish(n int, job text, fencing bigint, outcome text, result jsonb DEFAULT NULL, error jsonb DEFAULT NULL,
@@ -136,11 +136,11 @@ SELECT throws_ok(format('UPDATE app.jobs SET state = ''cancelled'' WHERE id = %L
 SELECT is(pg_temp.as_api('b-all', 'SELECT id FROM app.jobs WHERE kind <> ''test.work'''), '[]', 'another organisation sees none');
 SELECT throws_ok(format('SELECT pg_temp.as_role(%L, NULL, %L)', r, sql), '42501', NULL, r || ': ' || sql) FROM (VALUES
 	('soloprint_api', 'SELECT params FROM app.jobs'), ('soloprint_api', 'UPDATE app.jobs SET state = ''queued'' RETURNING id'),
-	('soloprint_api', 'SELECT * FROM sec.job_claim(app.uuid7(), ''1 s'', ''{}'')'), ('soloprint_api', 'DELETE FROM app.jobs RETURNING id'),
+	('soloprint_api', 'SELECT * FROM sec.job_claim(app.uuid7(), ''1 s'', ''{}'', app.uuid7())'), ('soloprint_api', 'DELETE FROM app.jobs RETURNING id'),
 	('soloprint_courier', 'UPDATE app.jobs SET state = ''queued'' RETURNING id'), ('soloprint_courier', 'SELECT * FROM sec.job_index'),
-	('soloprint_courier', 'SELECT * FROM sec.job_pick(''{}'')'), ('soloprint_courier', 'DELETE FROM app.jobs RETURNING id'),
+	('soloprint_courier', 'SELECT * FROM sec.job_pick(''{}'', app.uuid7())'), ('soloprint_courier', 'DELETE FROM app.jobs RETURNING id'),
 	('soloprint_courier', 'SELECT sec.job_cancel(app.uuid7())'), ('soloprint_gateway', 'SELECT id FROM app.jobs'),
-	('soloprint_gateway', 'SELECT * FROM sec.job_claim(app.uuid7(), ''1 s'', ''{}'')')) AS x (r, sql);
+	('soloprint_gateway', 'SELECT * FROM sec.job_claim(app.uuid7(), ''1 s'', ''{}'', app.uuid7())')) AS x (r, sql);
 SELECT is(pg_temp.as_courier('SELECT id FROM app.jobs'), '[]', 'a courier sees no job of no organisation');
 
 -- Timers.

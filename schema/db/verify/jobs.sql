@@ -11,7 +11,7 @@ SELECT id, name, started_at, heartbeat_at FROM sec.couriers WHERE false;
 SELECT name, every, next_at FROM sec.timers WHERE false;
 SELECT 1 / (NOT has_column_privilege('soloprint_api', 'app.jobs', 'params', 'SELECT'))::int;
 SELECT 1 / has_function_privilege('soloprint_courier', f, 'EXECUTE')::int FROM unnest(ARRAY[
-	'sec.job_claim(uuid, interval, text[])', 'sec.job_enter(uuid, uuid, uuid, bigint)',
+	'sec.job_claim(uuid, interval, text[], uuid)', 'sec.job_enter(uuid, uuid, uuid, bigint)',
 	'sec.job_beat(uuid, uuid, uuid, bigint, interval, jsonb)',
 	'sec.job_finish(uuid, uuid, bigint, text, jsonb, jsonb, interval)', 'sec.timer_claim(text[])',
 	'sec.courier_beat(uuid, text)', 'sec.courier_leave(uuid)', 'sec.jobs_prune(uuid, interval, int)']) AS f;
