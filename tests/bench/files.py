@@ -76,11 +76,18 @@ def second_nginx(stack: Stack) -> Iterator[str]:
         process = subprocess.Popen(command, stderr=log)
     url = f"https://127.0.0.1:{port}"
     try:
-        until(lambda: httpx.get(f"{url}/v1/public/version", verify=stack.cacert).status_code == 200, what="second nginx")
+        until(lambda: answers(f"{url}/v1/public/version", stack.cacert), what="second nginx")
         yield url
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(url: str, cacert: str) -> bool:
+    try:
+        return httpx.get(url, verify=cacert).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def put(stack: Stack, urls: list[str], parts: list[Path]) -> float:
