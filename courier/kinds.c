@@ -5,13 +5,16 @@
 #include "courier/moves.h"
 #include "courier/sweep.h"
 
+/* Name, function, ms before the second attempt, what clears up. */
 const struct job_kind job_kinds[] = {
-    {"blob.move", job_blob_move, 10000, NULL}, {"blob.delete", job_blob_delete, 10000, NULL},
-    {"file.import", import_run, 10000, import_given_up},
-    {"file.analyze", analyze_run, 5000, analyze_given_up},
-    {"file.finalize", finalize_run, 5000, finalize_given_up},
-    {"file.expire", expire_run, 10000, NULL}, {"file.purge", purge_run, 10000, NULL},
-    {NULL, NULL, 0, NULL}, /* the end */
+    {"file.import", import_run, 10000, import_given_up},      /* fetched from a URL */
+    {"file.finalize", finalize_run, 5000, finalize_given_up}, /* an upload's parts made one */
+    {"file.analyze", analyze_run, 5000, analyze_given_up},    /* read by soloprint-scan */
+    {"file.expire", expire_run, 10000, NULL},                 /* an upload that never came */
+    {"file.purge", purge_run, 10000, NULL},                   /* out of the trash */
+    {"blob.move", job_blob_move, 10000, NULL},                /* to another store */
+    {"blob.delete", job_blob_delete, 10000, NULL},            /* its object */
+    {NULL, NULL, 0, NULL},                                    /* the end */
 };
 const size_t n_job_kinds = sizeof(job_kinds) / sizeof(job_kinds[0]) - 1;
 

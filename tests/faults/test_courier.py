@@ -231,6 +231,20 @@ def test_stop_while_idle(world: World) -> None:
     assert left == (0,)
 
 
+def test_reload(world: World) -> None:
+    """The new generation takes over what the old one gives back."""
+    courier = world.courier()
+    job = world.held()
+    old = world.begun(job)
+    signal_one(courier.process.pid, signal.SIGHUP)
+    until(lambda: len([x for x in world.lines() if x[1] == "begin"]) == 2, what="it is begun again")
+    assert world.told(job) == ["begin", "stop", "begin"]
+    assert int(world.lines()[-1][3]) != old
+    world.open()
+    assert world.done(job)["attempts"] == 1
+    assert world.effects(job) == 1
+
+
 @pytest.mark.parametrize("whom", ["worker", "supervisor"])
 def test_kill(world: World, whom: str) -> None:
     courier = world.courier()
