@@ -8,7 +8,6 @@ import os
 import re
 import select
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ class Scanned:
     answer: dict[str, Any]
     out: bytes
     status: int
-    seconds: float
+    seconds: float  # of processor time: others may be at work
     rss_mib: float
 
     @property
@@ -79,7 +78,6 @@ def _run(mode: str, hint: str, path: Path) -> Scanned:
     argv = [str(BUILD / "bin" / "soloprint-scan"), mode, hint]
     with path.open("rb") as source, tempfile.TemporaryFile() as out:
         reader, writer = os.pipe()
-        started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             try:
@@ -88,8 +86,8 @@ def _run(mode: str, hint: str, path: Path) -> Scanned:
                 os._exit(127)
         os.close(writer)
         text, rss_kib = _answer(reader, pid)
-        _, status = os.waitpid(pid, 0)
-        seconds = time.monotonic() - started
+        _, status, usage = os.wait4(pid, 0)
+        seconds = usage.ru_utime + usage.ru_stime
         out.seek(0)
         return Scanned(json.loads(text) if text else {}, out.read(), status, seconds, rss_kib / 1024)
 
