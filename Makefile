@@ -8,7 +8,7 @@ ifeq ($(origin CC),default)
 CC       := gcc
 endif
 PYTHON   ?= python3
-PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl
+PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl glib-2.0
 PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
 PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib expat liburiparser
 PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib expat liburiparser
@@ -112,7 +112,7 @@ $(LIB_A): $(LIB_O)
 $(BUILD)/bin/soloprint-api: $(API_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi -lcsv $(shell pkg-config --libs $(PKGS_API))
+	@$(CC) $(LDFLAGS) -o $@ $(API_O) $(LIB_A) -lfcgi -lcsv -lm $(shell pkg-config --libs $(PKGS_API))
 $(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"

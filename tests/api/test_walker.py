@@ -21,6 +21,7 @@ KEYED = [op for op in OPERATIONS if not op.public]
 WITH_IDS = [op for op in KEYED if op.path_names]
 CANARY = "canary-5f1e"
 TABLES = ("printers", "printer_groups", "printer_group_members", "models", "collections", "collection_models",
+          "profiles",
           "files", "file_thumbnails")  # fmt: skip
 
 

@@ -25,6 +25,12 @@ BODIES: dict[str, Any] = {
     "createPrinter": lambda: {"name": f"walk {secrets.token_hex(4)}", "protocol": "bambu", "enabled": False},
     "updatePrinter": lambda: {"location": f"shelf {secrets.token_hex(3)}"},
     "createPrinterGroup": lambda: {"name": f"walk {secrets.token_hex(6)}"},
+    "createFilamentProfile": lambda: {"name": f"walk {secrets.token_hex(4)}"},
+    "updateFilamentProfile": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
+    "importFilamentProfiles": lambda: {"filename": f"{secrets.token_hex(4)}.ini", "content": "filament_type = PLA"},
+    "createPrinterProfile": lambda: {"name": f"walk {secrets.token_hex(4)}"},
+    "updatePrinterProfile": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
+    "importPrinterProfiles": lambda: {"filename": f"{secrets.token_hex(4)}.ini", "content": "bed_shape = 0x0"},
     "createModel": lambda: {"name": f"walk {secrets.token_hex(4)}"},
     "updateModel": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
     "createCollection": lambda: {"name": f"walk {secrets.token_hex(6)}"},
@@ -61,7 +67,8 @@ QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listOperations": [("resource_id", "file_id")],
 }
 # Every id that a path may hold, and how to make the object in an organisation.
-OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id", "file_id", "operation_id", "n",
+OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id",
+           "filament_profile_id", "printer_profile_id", "file_id", "operation_id", "n",
            "part", "octoprint_filename")  # fmt: skip
 # What numbers in paths stand for; files have these.
 NUMBERS = {"n": "0", "part": "1"}
@@ -83,6 +90,10 @@ def make_object(org: Org, kind: str, canary: str) -> str:
         return org.key_id(org.make_key(["operations.read"], name=f"{canary} key"))
     if kind == "model_id":
         return str(org.make_model(name=f"{canary} {secrets.token_hex(3)}", notes=canary, tags=[canary, f"{canary} b"])["id"])
+    if kind in ("filament_profile_id", "printer_profile_id"):
+        resource = kind.removesuffix("_id").replace("_", "-") + "s"
+        body = {"name": f"{canary} {secrets.token_hex(3)}", "notes": canary}
+        return str(org.api.post(f"/v1/{resource}", body, expect=201).json()["id"])
     if kind == "collection_id":
         return str(org.make_collection(name=f"{canary} {secrets.token_hex(3)}", description=canary)["id"])
     if kind == "file_id":
