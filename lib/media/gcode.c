@@ -1,5 +1,7 @@
 #include "media/gcode.h"
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/clock.h"
 #include "media/formats.h"
@@ -207,10 +209,19 @@ config_end(struct gcode *g, struct str rest)
 static void
 two_times(struct gcode *g, struct str rest)
 {
-	str_cut(&rest, ';');
+	struct str model = str_cut(&rest, ';');
+	char text[64];
+
 	rest = gcode_trim(rest);
-	if (rest.n)
+	if (rest.n) {
 		gcode_comment_setting(g, rest);
+		return;
+	}
+	model = gcode_trim(model);
+	if (model.n < sizeof(text) / 2) {
+		snprintf(text, sizeof(text), "total estimated time: %.*s", STR_ARG(model));
+		gcode_comment_setting(g, str_from(text));
+	}
 }
 
 static const struct {

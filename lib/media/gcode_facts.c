@@ -218,7 +218,10 @@ struct usage {
 static size_t
 place_of(const struct gcode *g, size_t slot)
 {
-	if (!g->n[F_USED])
+	size_t amounts = g->n[F_LENGTH_MM] > g->n[F_WEIGHT_G] ? g->n[F_LENGTH_MM]
+							      : g->n[F_WEIGHT_G];
+
+	if (!g->n[F_USED] || g->n[F_USED] != amounts)
 		return slot;
 	for (size_t i = 0; i < g->n[F_USED]; i++)
 		if (number(g, F_USED, i) == (double)(slot + 1))

@@ -323,6 +323,25 @@ test_simplify3d(void)
 	case_free(m);
 }
 
+/* Older versions tell one time only, and amounts of every slot. */
+static void
+test_bambu_old(void)
+{
+	static const char text[] = "; BambuStudio 01.01.00.10\n; model printing time: 2h 3m 4s\n"
+				   "; filament: 2\n; total filament length [mm] : 0.00,12.50\n"
+				   "; total filament weight [g] : 0.00,0.04\nG1 X1\n";
+	static const struct case_fact facts[] = {
+	    {"estimated_time_s", "7384"},
+	    {"filaments.0.slot", "1"},
+	    {"filaments.0.weight_mg", "40"},
+	    {"filaments.1", ""},
+	};
+	struct media *m = read_z("plate_1.gcode", text);
+
+	CASE_FACTS(m, "old Bambu Studio", facts);
+	case_free(m);
+}
+
 /* No slicer that is known: what the moves say. */
 static void
 test_generic(void)
@@ -499,8 +518,7 @@ test_hostile(void)
 	    "hostile: objects are counted");
 	is_int(json_object_array_length(json_object_object_get(m->metadata, "filaments")), 32,
 	    "hostile: slots are counted");
-	is_str(case_at(m, "nozzle_diameters_mm"), STR(""),
-	    "hostile: no number is none");
+	is_str(case_at(m, "nozzle_diameters_mm"), STR(""), "hostile: no number is none");
 	is_int(m->n_thumbnails, 0, "hostile: what is no picture is none");
 	case_free(m);
 	buf_fini(&b);
@@ -513,6 +531,7 @@ main(void)
 	test_superslicer();
 	test_orca();
 	test_bambu();
+	test_bambu_old();
 	test_cura();
 	test_griffin();
 	test_simplify3d();
