@@ -80,6 +80,13 @@ thumbnails_json(const struct media *m)
 	return list;
 }
 
+static const char *
+text_of(struct json_object *out, size_t *n)
+{
+	return json_object_to_json_string_length(
+	    out, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, n);
+}
+
 static struct sandbox_limits
 file_limits(const struct input *in)
 {
@@ -95,6 +102,7 @@ run_file(const struct input *in, struct json_object *out)
 	    .size = in->size,
 	    .filename = str_from(in->hint),
 	    .thumbnails_fd = SCAN_FD_OUT};
+	size_t n;
 
 	media_read(&m);
 	json_object_object_add(out, "kind", json_object_new_string(m.kind));
@@ -103,6 +111,13 @@ run_file(const struct input *in, struct json_object *out)
 	json_object_object_add(out, "metadata", json_object_get(m.metadata));
 	json_object_object_add(out, "keys", keys_json(&m));
 	json_object_object_add(out, "thumbnails", thumbnails_json(&m));
+	text_of(out, &n);
+	if (n <= SCAN_ANSWER_MOST)
+		return;
+	json_object_object_add(out, "metadata", NULL);
+	json_object_object_add(out, "reason_code", json_object_new_string("too_complex"));
+	json_object_object_add(
+	    out, "reason", json_object_new_string("There is too much metadata in the file."));
 }
 
 /* The file is a part of the body. */
@@ -156,8 +171,7 @@ static bool
 send_answer(struct json_object *out)
 {
 	size_t n, done = 0;
-	const char *text = json_object_to_json_string_length(
-	    out, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
+	const char *text = text_of(out, &n);
 
 	if (n > SCAN_ANSWER_MOST)
 		return false;

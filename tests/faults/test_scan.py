@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,24 @@ def test_the_real_one_is_found_beside(tmp_path: Path) -> None:
     command = [programs(tmp_path), tmp_path / "x.gcode", "x.gcode"]
     done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, timeout=30, check=True)
     assert json.loads(done.stdout)["metadata"]["layer_height_mm"] == 0.2
+
+
+def test_an_answer_that_is_too_long(tmp_path: Path) -> None:
+    """More names than are taken."""
+    mesh = '<mesh><vertices><vertex x="0" y="0" z="0"/><vertex x="1" y="0" z="0"/><vertex x="0" y="1" z="0"/></vertices>'
+    mesh += '<triangles><triangle v1="0" v2="1" v3="2"/></triangles></mesh>'
+    names = [f"{i}{'n' * 1000}" for i in range(3000)]
+    objects = "".join(f'<object id="{i + 1}" name="{name}">{mesh}</object>' for i, name in enumerate(names))
+    items = "".join(f'<item objectid="{i + 1}"/>' for i in range(len(names)))
+    ns = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
+    with zipfile.ZipFile(tmp_path / "x.3mf", "w") as z:
+        model = f'<model unit="millimeter" xmlns="{ns}"><resources>{objects}</resources><build>{items}</build></model>'
+        z.writestr("3D/3dmodel.model", model)
+    command = [programs(tmp_path), tmp_path / "x.3mf", "x.3mf"]
+    env = {k: v for k, v in os.environ.items() if k != "SOLOPRINT_SCAN"}
+    got = json.loads(subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True).stdout)
+    assert got["kind"] == "3mf"
+    assert got["reason_code"] == "too_complex" or len(json.dumps(got)) < 1 << 20
 
 
 def test_it_ends_with_its_starter(tmp_path: Path) -> None:
