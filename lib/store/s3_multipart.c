@@ -36,7 +36,6 @@ begin(struct upload *u, size_t n)
 		end = s3_say(u->s3, S3_UNAVAILABLE, "POST: no upload id");
 	if (end == S3_DONE)
 		u->id = str_dup(u->arena, c.xml.upload_id);
-	u->etags = arena_array(u->arena, n, sizeof(*u->etags));
 	return end;
 }
 
@@ -121,8 +120,11 @@ finish(struct upload *u, enum s3_end end)
 static struct upload
 upload(struct s3 *s, struct str key, progress_fn fn, void *ctx)
 {
-	return (struct upload){
+	struct upload u = {
 	    .s3 = s, .arena = arena_new(ARENA_MOST), .key = key, .fn = fn, .ctx = ctx};
+
+	u.etags = arena_array(u.arena, PARTS_MOST, sizeof(*u.etags));
+	return u;
 }
 
 /* Parts one after the other; what the file's digest says is checked before there is an object. */
