@@ -75,6 +75,8 @@ def test_contract_driven(case: Any, world: tuple[Org, dict[str, str]]) -> None:
         return
     if op.id == "deletePrinter" and answer.status_code == 204:
         known["printer_id"] = walk.make_object(org, "printer_id", "seed")
+    elif op.id == "deleteFile" and answer.status_code == 204:
+        known["file_id"] = walk.make_object(org, "file_id", "seed")
     elif op.id == "deletePrinterGroup" and answer.status_code == 204:
         known["printer_group_id"] = walk.make_object(org, "printer_group_id", "seed")
 
