@@ -38,15 +38,15 @@ struct s3_presign {
 };
 struct s3_presigned {
 	struct str url;
-	struct sigv4_pair headers[2]; /* that the client must send with it */
+	/* That the client must send with it, beside the length that was signed. */
+	struct sigv4_pair headers[1];
 	size_t n_headers;
 };
-/* From now on; in the arena. */
+/* From now on; the URL is in the arena. */
 struct s3_presigned s3_presign(
     struct arena *a, const struct s3_config *c, const struct s3_presign *p);
 
-/* --- the client ----------------------------------------------------------------------------------
- */
+/* --- the client --- */
 
 struct s3;
 

@@ -185,33 +185,45 @@ add(struct sigv4_pair *list, size_t *n, struct str name, struct str value)
 		list[(*n)++] = (struct sigv4_pair){name, value};
 }
 
+/* In the arena `t`; the headers that the client must send go to *out. */
+static struct str
+presigned_url(struct arena *t, const struct s3_config *c, const struct s3_presign *p,
+    struct s3_presigned *out)
+{
+	struct sigv4_pair headers[3], query[3];
+	struct sigv4_request r = {.method = p->method,
+	    .path = str_fmt(t, "%.*s/%.*s", STR_ARG(c->base), STR_ARG(p->key)),
+	    .query = query,
+	    .headers = headers,
+	    .at_s = clock_unix_s()};
+
+	add(headers, &r.n_headers, STR("host"), c->host);
+	if (!str_eq(str_from(p->method), STR("PUT"))) {
+		add(query, &r.n_query, STR("response-content-type"), p->content_type);
+		add(query, &r.n_query, STR("response-content-disposition"), p->content_disposition);
+		add(query, &r.n_query, STR("response-cache-control"), p->cache_control);
+	} else {
+		if (p->size >= 0)
+			add(headers, &r.n_headers, STR("content-length"),
+			    str_fmt(t, "%lld", (long long)p->size));
+		if (c->sse.n > 0)
+			add(out->headers, &out->n_headers, STR("x-amz-server-side-encryption"),
+			    c->sse);
+	}
+	for (size_t i = 0; i < out->n_headers; i++)
+		headers[r.n_headers++] = out->headers[i];
+	return str_fmt(t, "%s://%.*s%.*s?%.*s", c->https ? "https" : "http", STR_ARG(c->host),
+	    STR_ARG(sigv4_path(t, r.path)), STR_ARG(sigv4_presign(t, &c->key, &r, p->expires_s)));
+}
+
 struct s3_presigned
 s3_presign(struct arena *a, const struct s3_config *c, const struct s3_presign *p)
 {
 	struct s3_presigned out = {.n_headers = 0};
-	struct sigv4_pair headers[3], query[3];
-	struct sigv4_request r = {.method = p->method,
-	    .path = str_fmt(a, "%.*s/%.*s", STR_ARG(c->base), STR_ARG(p->key)),
-	    .query = query,
-	    .headers = headers,
-	    .at_s = clock_unix_s()};
-	bool put = str_eq(str_from(p->method), STR("PUT"));
+	struct arena *t = arena_new(1 << 20); /* many are made in one request */
 
 	must(c->on && p->expires_s > 0 && p->expires_s <= WEEK_S);
-	if (put && p->size >= 0)
-		add(out.headers, &out.n_headers, STR("content-length"),
-		    str_fmt(a, "%lld", (long long)p->size));
-	if (put && c->sse.n > 0)
-		add(out.headers, &out.n_headers, STR("x-amz-server-side-encryption"), c->sse);
-	add(headers, &r.n_headers, STR("host"), c->host);
-	for (size_t i = 0; i < out.n_headers; i++)
-		headers[r.n_headers++] = out.headers[i];
-	if (!put) {
-		add(query, &r.n_query, STR("response-content-type"), p->content_type);
-		add(query, &r.n_query, STR("response-content-disposition"), p->content_disposition);
-		add(query, &r.n_query, STR("response-cache-control"), p->cache_control);
-	}
-	out.url = str_fmt(a, "%s://%.*s%.*s?%.*s", c->https ? "https" : "http", STR_ARG(c->host),
-	    STR_ARG(sigv4_path(a, r.path)), STR_ARG(sigv4_presign(a, &c->key, &r, p->expires_s)));
+	out.url = str_dup(a, presigned_url(t, c, p, &out));
+	arena_free(t);
 	return out;
 }
