@@ -1,6 +1,7 @@
 #include "media/threemf.h"
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "media/formats.h"
 
 #define RELATIONSHIPS "http://schemas.openxmlformats.org/package/2006/relationships/"
@@ -32,7 +33,12 @@ threemf_part(struct threemf *t, struct str name)
 void
 threemf_picture(struct threemf *t, int plate, struct str name)
 {
-	media_picture(t->m, plate, unzip_bytes(t->z, threemf_part(t, name), MEDIA_PICTURE_MOST));
+	struct buf b;
+
+	buf_init(&b, MEDIA_PICTURE_MOST);
+	if (unzip_into(t->z, threemf_part(t, name), &b))
+		media_picture(t->m, plate, buf_view(&b));
+	buf_fini(&b);
 }
 
 static bool

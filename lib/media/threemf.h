@@ -14,7 +14,9 @@ enum {
 	THREEMF_SLOTS_MOST = 64,
 	THREEMF_OBJECTS_MOST = 10000, /* objects, components and items, of one file */
 	THREEMF_NAMES_MOST = 1000,    /* objects in the metadata */
-	THREEMF_JSON_MOST = 2 << 20,
+	THREEMF_JSON_MOST =
+	    512 << 10, /* bytes of one entry; parsed it takes a hundred times that */
+	THREEMF_JSON_TOTAL = 8 << 20,
 	THREEMF_CONFIG_MOST = 2 << 20
 };
 
@@ -22,6 +24,7 @@ struct threemf {
 	struct media *m;
 	struct unzip *z;
 	struct str model, thumbnail; /* entries, as the relationships name them */
+	size_t json;                 /* bytes that were parsed */
 };
 
 /* The core: meshes, build, names, keys, Title, Designer, the slicer. */

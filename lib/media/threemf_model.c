@@ -51,8 +51,8 @@ struct models {
 	size_t part;
 	double unit_mm;
 	struct object *object;
-	bool bad_number, bad_index, in_metadata;
-	struct str metadata_name;
+	bool bad_number, bad_index;
+	const char *metadata; /* the member that the text is for; NULL: none */
 	char text[MEDIA_TEXT_MOST];
 	size_t text_n;
 };
@@ -69,6 +69,16 @@ static const struct {
     {STR_INIT("meter"), 1000},
 };
 
+/* What the model says of itself. */
+static const struct {
+	struct str name;
+	const char *member;
+} metadata[] = {
+    {STR_INIT("Title"), "title"},
+    {STR_INIT("Designer"), "designer"},
+    {STR_INIT("Application"), "slicer"},
+};
+
 /* --- while reading ---------------------------------------------------------------------------- */
 
 static bool
@@ -76,6 +86,13 @@ too_many(struct models *s)
 {
 	return media_fail(s->t->m, "too_many_objects",
 	    "The file has more than %d objects, components and items.", THREEMF_OBJECTS_MOST);
+}
+
+/* Texts are kept up to a length. */
+static struct str
+cut(struct str s)
+{
+	return s.n > MEDIA_TEXT_MOST ? (struct str){s.p, MEDIA_TEXT_MOST} : s;
 }
 
 static bool
@@ -104,7 +121,7 @@ part_of(struct models *s, struct str path, size_t *part)
 			return true;
 	if (s->n_parts == sizeof(s->parts) / sizeof(s->parts[0]))
 		return too_many(s);
-	s->parts[s->n_parts++] = str_dup(s->t->m->arena, path);
+	s->parts[s->n_parts++] = str_dup(s->t->m->arena, cut(path));
 	return true;
 }
 
@@ -158,8 +175,10 @@ on_metadata(struct models *s, const char *const *attributes)
 {
 	struct str name = xml_attribute(attributes, STR("name"));
 
-	s->in_metadata = !s->object && s->part == 0 && name.n > 0;
-	s->metadata_name = s->in_metadata ? str_dup(s->t->m->arena, name) : STR_NONE;
+	s->metadata = NULL;
+	for (size_t i = 0; i < sizeof(metadata) / sizeof(metadata[0]); i++)
+		if (!s->object && s->part == 0 && str_eq(name, metadata[i].name))
+			s->metadata = metadata[i].member;
 	s->text_n = 0;
 	return true;
 }
@@ -168,13 +187,14 @@ static bool
 on_object(struct models *s, const char *const *attributes)
 {
 	struct str type = xml_attribute(attributes, STR("type"));
+	struct str name = xml_attribute(attributes, STR("name"));
 	struct object *o = &s->objects[s->n_objects];
 
 	if (s->n_objects == THREEMF_OBJECTS_MOST)
 		return too_many(s);
 	s->n_objects++;
 	*o = (struct object){.part = s->part,
-	    .name = str_dup(s->t->m->arena, xml_attribute(attributes, STR("name"))),
+	    .name = str_dup(s->t->m->arena, cut(name)),
 	    .model = !type.n || str_eq(type, STR("model"))};
 	if (!str_to_i64(xml_attribute(attributes, STR("id")), &o->id))
 		s->bad_index = true;
@@ -293,7 +313,7 @@ on_text(void *ctx, struct str bytes)
 	struct models *s = ctx;
 	size_t room = sizeof(s->text) - s->text_n, n = bytes.n < room ? bytes.n : room;
 
-	if (!s->in_metadata)
+	if (!s->metadata)
 		return;
 	memcpy(s->text + s->text_n, bytes.p, n);
 	s->text_n += n;
@@ -322,15 +342,10 @@ end_metadata(struct models *s)
 	struct json_object *meta = media_meta(s->t->m);
 	struct str text = str_trim((struct str){s->text, s->text_n});
 
-	s->in_metadata = false;
-	if (!text.n)
-		return;
-	if (str_eq(s->metadata_name, STR("Title")))
-		json_object_object_add(meta, "title", media_text(text));
-	else if (str_eq(s->metadata_name, STR("Designer")))
-		json_object_object_add(meta, "designer", media_text(text));
-	else if (str_eq(s->metadata_name, STR("Application")))
-		json_object_object_add(meta, "slicer", slicer_json(text));
+	if (text.n)
+		json_object_object_add(meta, s->metadata,
+		    strcmp(s->metadata, "slicer") == 0 ? slicer_json(text) : media_text(text));
+	s->metadata = NULL;
 }
 
 /* The mesh is complete: its corners are only needed where it is placed. */
@@ -357,7 +372,7 @@ on_end(void *ctx, struct str name)
 {
 	struct models *s = ctx;
 
-	if (s->in_metadata && str_eq(name, STR("metadata")))
+	if (s->metadata && str_eq(name, STR("metadata")))
 		end_metadata(s);
 	else if (s->object && str_eq(name, STR("object")))
 		end_object(s);
@@ -494,7 +509,7 @@ read_parts(struct models *s)
 
 		s->unit_mm = 1;
 		s->object = NULL;
-		s->in_metadata = false;
+		s->metadata = NULL;
 		if (i < 0)
 			media_fail(s->t->m, "missing_part",
 			    "A part that the model refers to is not in the archive.");

@@ -5,7 +5,12 @@
 #include "media/gcode.h"
 #include "media/threemf.h"
 
-enum { GCODE_HEAD = 4 << 20 };
+enum {
+	GCODE_HEAD = 1 << 20,  /* of one plate */
+	GCODE_MOST = 32 << 20, /* of all plates */
+	KEPT_MOST = 4 << 20,   /* bytes of texts */
+	ID_MOST = 32
+};
 
 /* What one slot gives, in a plate or in all. */
 struct filament {
@@ -34,6 +39,7 @@ struct plates {
 	struct json_object *names; /* of objects, by their id */
 	size_t n_objects;
 	struct str printer_id, nozzles;
+	size_t kept, gcode_left;
 	int depth;
 };
 
@@ -84,7 +90,10 @@ amount(struct str s, double *out)
 static struct str
 keep(struct plates *s, struct str text)
 {
-	return text.n ? str_dup(s->t->m->arena, text) : STR_NONE;
+	if (text.n > MEDIA_TEXT_MOST)
+		text.n = MEDIA_TEXT_MOST;
+	s->kept += text.n + 1;
+	return text.n && s->kept <= KEPT_MOST ? str_dup(s->t->m->arena, text) : STR_NONE;
 }
 
 static void
@@ -116,7 +125,7 @@ plate_setting(struct plates *s, struct str key, struct str value)
 		s->plate->name = keep(s, value);
 	else if (str_eq(key, STR("bed_type")))
 		s->plate->bed_type = keep(s, value);
-	else if (str_eq(key, STR("object_id")) &&
+	else if (str_eq(key, STR("object_id")) && value.n <= ID_MOST &&
 	    json_object_object_get_ex(s->names, str_z(s->t->m->arena, value), &name))
 		add_object(s, s->plate, json_object_get(name));
 }
@@ -236,14 +245,15 @@ read_gcode(struct plates *s, struct plate *p)
 	struct str name = str_fmt(s->t->m->arena, "Metadata/plate_%d.gcode", p->index);
 	ptrdiff_t i = threemf_part(s->t, name);
 	struct json_object *found, *v = NULL;
-	struct head h = {.left = GCODE_HEAD};
+	struct head h = {.left = GCODE_HEAD < s->gcode_left ? GCODE_HEAD : s->gcode_left};
 
 	if (i < 0)
 		return;
+	s->gcode_left -= h.left;
 	p->has_gcode = true;
 	found = json_object_new_object();
 	h.g = gcode_new(s->t->m, p->index);
-	if (!unzip_each(s->t->z, i, feed_head, &h))
+	if (!h.left || !unzip_each(s->t->z, i, feed_head, &h))
 		gcode_gap(h.g);
 	gcode_end(h.g, found);
 	if (!p->has_time && json_object_object_get_ex(found, "estimated_time_s", &v) && v) {
@@ -264,17 +274,26 @@ read_gcode(struct plates *s, struct plate *p)
 	threemf_merge(s->t, found);
 }
 
+/* Each plate's own picture first: there may be more pictures than are kept. */
 static void
-read_pictures(struct plates *s, struct plate *p)
+read_pictures(struct plates *s)
 {
 	struct arena *a = s->t->m->arena;
-	size_t before = s->t->m->n_thumbnails;
 
-	threemf_picture(s->t, p->index, str_fmt(a, "Metadata/plate_%d.png", p->index));
-	if (s->t->m->n_thumbnails > before)
-		p->thumbnail = (int)before;
-	threemf_picture(s->t, p->index, str_fmt(a, "Metadata/plate_%d_small.png", p->index));
-	threemf_picture(s->t, p->index, str_fmt(a, "Metadata/top_%d.png", p->index));
+	for (size_t i = 0; i < s->n; i++) {
+		struct plate *p = &s->list[i];
+		size_t before = s->t->m->n_thumbnails;
+
+		threemf_picture(s->t, p->index, str_fmt(a, "Metadata/plate_%d.png", p->index));
+		if (s->t->m->n_thumbnails > before)
+			p->thumbnail = (int)before;
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		int n = s->list[i].index;
+
+		threemf_picture(s->t, n, str_fmt(a, "Metadata/plate_%d_small.png", n));
+		threemf_picture(s->t, n, str_fmt(a, "Metadata/top_%d.png", n));
+	}
 }
 
 static void
@@ -516,13 +535,14 @@ threemf_plates(struct threemf *t)
 
 	s->t = t;
 	s->names = json_object_new_object();
+	s->gcode_left = GCODE_MOST;
 	arena_defer(t->m->arena, release, s);
 	read_config(s, STR("Metadata/model_settings.config"), &model);
 	read_config(s, STR("Metadata/slice_info.config"), &slice);
 	find_plates(s);
 	qsort(s->list, s->n, sizeof(s->list[0]), by_index);
+	read_pictures(s);
 	for (size_t i = 0; i < s->n; i++) {
-		read_pictures(s, &s->list[i]);
 		read_plate_json(s, &s->list[i]);
 		read_gcode(s, &s->list[i]);
 	}

@@ -19,21 +19,36 @@ threemf_merge(struct threemf *t, struct json_object *found)
 	json_object_put(found);
 }
 
+static struct json_object *
+parse(struct str text)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MOST);
+	struct json_object *o;
+
+	json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
+	o = json_tokener_parse_ex(tokener, text.p, (int)text.n);
+	json_tokener_free(tokener);
+	return o;
+}
+
 struct json_object *
 threemf_json(struct threemf *t, struct str name)
 {
-	struct str text = unzip_bytes(t->z, threemf_part(t, name), THREEMF_JSON_MOST);
-	struct json_tokener *tokener;
-	struct json_object *o;
+	struct json_object *o = NULL;
+	struct buf b;
 
-	if (!text.n)
-		return NULL;
-	tokener = json_tokener_new_ex(JSON_DEPTH_MOST);
-	json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
-	o = json_tokener_parse_ex(tokener, text.p, (int)text.n);
-	if (!o)
-		media_fail(t->m, "json_malformed", "%.*s is not readable JSON.", STR_ARG(name));
-	json_tokener_free(tokener);
+	buf_init(&b, THREEMF_JSON_MOST);
+	if (t->json < THREEMF_JSON_TOTAL && unzip_into(t->z, threemf_part(t, name), &b) && b.n) {
+		t->json += b.n;
+		o = parse(buf_view(&b));
+		if (!o)
+			media_fail(
+			    t->m, "json_malformed", "%.*s is not readable JSON.", STR_ARG(name));
+	}
+	if (b.overflow)
+		media_fail(t->m, "entry_too_large", "%.*s is over %d KiB.", STR_ARG(name),
+		    THREEMF_JSON_MOST >> 10);
+	buf_fini(&b);
 	return o;
 }
 

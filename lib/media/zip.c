@@ -374,16 +374,20 @@ gather(void *ctx, struct str bytes)
 	return !b->overflow;
 }
 
+bool
+unzip_into(struct unzip *z, ptrdiff_t i, struct buf *b)
+{
+	return i >= 0 && unzip_each(z, i, gather, b);
+}
+
 struct str
 unzip_bytes(struct unzip *z, ptrdiff_t i, size_t most)
 {
-	struct buf b;
 	struct str all = STR_NONE;
+	struct buf b;
 
-	if (i < 0)
-		return STR_NONE;
 	buf_init(&b, most);
-	if (unzip_each(z, i, gather, &b))
+	if (unzip_into(z, i, &b))
 		all = str_dup(z->m->arena, b.n ? buf_view(&b) : STR(""));
 	buf_fini(&b);
 	return all;

@@ -18,6 +18,7 @@ enum {
 	UNZIP_CHUNK = 64 << 10
 };
 
+struct buf;
 struct unzip;
 
 /* NULL when the archive must not be read, with the reason noted. A name that leads out of the
@@ -34,6 +35,8 @@ ptrdiff_t unzip_find(const struct unzip *z, struct str name);
 typedef bool (*unzip_fn)(void *ctx, struct str bytes);
 /* Inflates the entry piece by piece. False when it was broken off: by fn, or with a reason. */
 bool unzip_each(struct unzip *z, ptrdiff_t i, unzip_fn fn, void *ctx);
+/* Appends the whole entry to the buffer. False when it does not fit, cannot be read, or is -1. */
+bool unzip_into(struct unzip *z, ptrdiff_t i, struct buf *b);
 /* The whole entry in the arena; STR_NONE when it is over `most` bytes or cannot be read. An entry
  * of -1 gives STR_NONE without a reason. */
 struct str unzip_bytes(struct unzip *z, ptrdiff_t i, size_t most);

@@ -94,6 +94,12 @@ def components_tree() -> bytes:
     return threemf(model(more=more, build='<item objectid="16"/>'))
 
 
+def crowd(ending: str, content: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+    """Two hundred plates, each with such an entry."""
+    return threemf(entries={f"Metadata/plate_{i}{ending}": content for i in range(1, 200)}
+                   | {f"Metadata/plate_{i}.gcode": "G28" for i in range(1, 200)}, method=method)  # fmt: skip
+
+
 def huge_picture(width: int, height: int) -> bytes:
     return craft.PNG[:16] + struct.pack(">II", width, height) + craft.PNG[24:]
 
@@ -192,6 +198,23 @@ CASES = [
                                   '<metadata key="index" value="1"/><metadata key="prediction" value="60"/></plate>' * 2 +
                                   '<plate><metadata key="index" value="-9223372036854775808"/></plate></config>'}),
          {None, "xml_malformed"}, "3mf", GOOD),
+    Case("200 plates with pictures of 3 MiB", "a.3mf", lambda: crowd(".png", craft.PNG + PADDING * 3), {None, "zip_bomb"},
+         "gcode_3mf", GOOD),
+    Case("200 plates with JSON of a third of a MiB", "a.3mf",
+         lambda: crowd(".json", b'{"bbox_objects":[' + b'{"name":"x"},' * (MIB // 40) + b"0]}"), {None}, "gcode_3mf", GOOD),
+    Case("JSON of more than is parsed", "a.3mf",
+         lambda: threemf(entries={"Metadata/project_settings.config": '{"layer_height":"0.2"}' + " " * MIB}),
+         {"entry_too_large"}, "3mf", GOOD),
+    Case("a million settings", "a.3mf",
+         lambda: threemf(entries={"Metadata/slice_info.config": "<config><plate><metadata key='index' value='1'/>"
+                                  + "<metadata key='printer_model_id' value='%s'/>" % ("x" * 20) * 900000 + "</plate></config>"},
+                         method=zipfile.ZIP_STORED), {None}, "3mf", GOOD),
+    Case("a million titles", "a.3mf",
+         lambda: threemf(model().replace("<resources>", "<metadata name='Title'>Cube</metadata>" * 1000000 + "<resources>"),
+                         method=zipfile.ZIP_STORED), {None}, "3mf", GOOD),
+    Case("200 plates of G-code settings", "a.3mf",
+         lambda: threemf(entries={f"Metadata/plate_{i}.gcode": "; filament_type = PLA\n" * 100000 for i in range(1, 200)},
+                         method=zipfile.ZIP_STORED), {None}, "gcode_3mf", GOOD),
     Case("STL of 4,294,967,295 triangles", "a.stl", lambda: stl(cube(), claimed=0xFFFFFFFF), {"truncated"}, "stl",
          {"triangle_count": 12}),
     Case("STL of no triangle", "a.stl", lambda: stl([]), {None}, "stl", {"triangle_count": 0}),

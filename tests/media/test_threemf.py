@@ -155,7 +155,7 @@ def test_a_sliced_project_of_two_plates(tmp_path: Path) -> None:
     assert (two["index"], two["name"], two["bed_type"], two["estimated_time_s"]) == (2, None, None, 600)
     assert two["filaments"] == [{"slot": 2, "material": "PETG", "color": "#00AE42FF", "weight_mg": 2500, "length_mm": 830}]
     assert [(t["plate"], t["width"], t["height"]) for t in got.answer["thumbnails"]] == [
-        (1, 512, 512), (1, 128, 128), (2, 256, 512)]  # fmt: skip
+        (1, 512, 512), (2, 256, 512), (1, 128, 128)]  # fmt: skip
     first = got.answer["thumbnails"][0]
     assert got.out[first["offset"] :][: first["length"]] == png(512, 512)
 
