@@ -14,7 +14,7 @@ import files
 import httpx
 import psycopg
 import pytest
-from api import Api
+from api import Api, Http2
 from contract import Contract
 from files import PART
 from stack import Stack, new_stack, remove
@@ -51,7 +51,7 @@ def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def org(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[Org]:
-    with httpx.Client(base_url=stack.url, verify=stack.cacert, timeout=30) as http:
+    with httpx.Client(base_url=stack.url, transport=Http2(stack.cacert), timeout=30) as http:
         contract = Contract(http.get("/v1/openapi.json").raise_for_status().json())
         yield make_org(stack, db, Api(http, contract))
 
