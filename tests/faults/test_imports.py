@@ -52,15 +52,16 @@ class Courier:
 
     def __init__(self, stack: Stack, net: Internet, workers: int = 2) -> None:
         self.log = stack.folder / f"courier-{secrets.token_hex(4)}"
-        user = "soloprint-courier"
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups"]
+        user, as_user = "soloprint-courier", []
+        if os.geteuid() == 0:
+            as_user = ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups"]
         env = {
             "SOLOPRINT_DB": str(stack.facts["superuser"]).replace("user=postgres", "user=soloprint_courier"),
             "SOLOPRINT_STORAGE": str(stack.var / "storage"), "SOLOPRINT_WORKERS": str(workers),
             "SOLOPRINT_COURIER_LEASE_MS": "2000", "SOLOPRINT_FETCH_CA": str(net.ca),
             "SOLOPRINT_IMPORT_MAX_BYTES": str(MOST), "SOLOPRINT_PUBLIC_URL": "https://own.web.test",
         }  # fmt: skip
-        command = [*(as_user if os.geteuid() == 0 else []), str(BUILD / "bin/soloprint-courier")]
+        command = [*as_user, str(BUILD / "bin/soloprint-courier")]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(net.command(*command), env={**os.environ, **env}, stderr=out, umask=0o007)
         until(lambda: '"ready"' in self.log.read_text(), what=f"the courier is ready: {self.log.read_text()}")

@@ -25,6 +25,8 @@ from typing import Any
 from wait import until
 
 WEB = ("93.184.216.34", "93.184.216.35", "2606:2800:220:1:248:1893:25c8:1946")
+PORTS = (80, 443, 8443, 22, 25, 3306, 5432, 6379, 8080, 9200, 11211)
+MARKS = ("127.9.9.9", "fd00::9:9:9")
 GOOD_NAMES = ("web.test", "*.web.test", "*.dns.test", "*.a-93-184-216-34.dns.test")
 SERVER = Path(__file__).with_name("internet_server.py")
 
@@ -79,7 +81,15 @@ class Internet:
         return [x for x in found if x["what"] == what and all(x.get(k) == v for k, v in fields.items())]
 
     def hits(self) -> list[dict[str, Any]]:
-        return self.lines("hit")
+        """All that were made before this call: marks made now have been noted at each port."""
+        before = len(self._marks())
+        program = f"import socket\nfor a in {MARKS}:\n for p in {PORTS}:\n  socket.create_connection((a, p), 5).close()"
+        subprocess.run(self.command("python3", "-c", program), check=True)
+        until(lambda: len(self._marks()) == before + len(MARKS) * len(PORTS), what="the marks are noted")
+        return [x for x in self.lines("hit") if x["address"] not in MARKS]
+
+    def _marks(self) -> list[dict[str, Any]]:
+        return [x for x in self.lines("hit") if x["address"] in MARKS]
 
     def forget(self) -> None:
         """What was noted up to now counts no more."""

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 FOLDER = Path(sys.argv[1])
+# As in internet.py.
 WEB = ("93.184.216.34", "93.184.216.35", "2606:2800:220:1:248:1893:25c8:1946")
 TLS_PORTS, PORTS = (443, 8443), (80, 443, 8443, 22, 25, 3306, 5432, 6379, 8080, 9200, 11211)
 LOCK = threading.Lock()
@@ -242,12 +243,7 @@ def choose(s: Any, name: str | None, _context: ssl.SSLContext) -> None:
     s.context = CONTEXTS.get((name or "").split(".")[0], CONTEXTS["good"])
 
 
-def serve(s: socket.socket, port: int) -> None:
-    address = s.getsockname()[0].removeprefix("::ffff:")
-    if address not in WEB or port not in (80, *TLS_PORTS):
-        note("hit", address=address, port=port)
-        s.close()
-        return
+def serve(s: socket.socket, address: str, port: int) -> None:
     s.settimeout(60)
     try:
         if port in TLS_PORTS:
@@ -270,7 +266,13 @@ def listen(family: int, port: int) -> None:
 
     def accept() -> None:
         while True:
-            threading.Thread(target=serve, args=(s.accept()[0], port), daemon=True).start()
+            peer = s.accept()[0]
+            address = peer.getsockname()[0]
+            if address in WEB and port in (80, *TLS_PORTS):
+                threading.Thread(target=serve, args=(peer, address, port), daemon=True).start()
+            else:  # noted in the order of the connections
+                note("hit", address=address, port=port)
+                peer.close()
 
     threading.Thread(target=accept, daemon=True).start()
 
