@@ -73,13 +73,19 @@ part_url(const struct req *r, struct sign_claim *c)
 	return u;
 }
 
+/* Those that a client would not send by itself; the same for every part. */
 static void
 write_headers(struct buf *b, const struct s3_presigned *p)
 {
+	bool first = true;
+
 	buf_char(b, '{');
 	for (size_t i = 0; i < p->n_headers; i++) {
-		if (i)
+		if (str_ieq(p->headers[i].name, STR("content-length")))
+			continue;
+		if (!first)
 			buf_char(b, ',');
+		first = false;
 		buf_json_str(b, p->headers[i].name);
 		buf_char(b, ':');
 		buf_json_str(b, p->headers[i].value);
