@@ -68,9 +68,9 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two parts and a bit."""
+    """A part and a bit."""
     path = tmp_path_factory.mktemp("large") / "file"
-    path.write_bytes(os.urandom(1 << 20) * 129)
+    path.write_bytes(os.urandom(1 << 20) * 65)
     return path
 
 
@@ -123,7 +123,7 @@ def test_encryption_is_asked_for(service: Any, small: Path, large: Path) -> None
 def test_large_file_goes_in_parts(service: Any, tool: Tool, large: Path) -> None:
     tool("put", "slp/large", large)
     parts = [what for what in service.seen if "partNumber" in what]
-    assert len(parts) == 3
+    assert len(parts) == 2
     assert hashlib.sha256(service.get("slp/large")).digest() == hashlib.sha256(large.read_bytes()).digest()
     assert service.uploads() == []
 
@@ -139,12 +139,20 @@ def test_compose(service: Any, tool: Tool, small: Path, large: Path) -> None:
     assert service.uploads() == []
 
 
+def short_page(handler: Any, body: bytes) -> bool:
+    handler.path = handler.path.replace("max-keys=1000", "max-keys=7")
+    handler.pass_on(*handler.relay(body))
+    return True
+
+
 def test_lists_go_over_pages(service: Any, tool: Tool) -> None:
-    names = [f"slp/list/{i:04}" for i in range(1203)]
+    names = [f"slp/list/{i:04}" for i in range(24)]
     for name in names:
         service.put(name, b"x")
+    service.when("GET .*max-keys=1000", short_page, times=99)
     assert [row["key"] for row in tool("list", "slp/list/")] == names
-    assert [row["key"] for row in tool("list", "slp/list/", names[999])] == names[1000:]
+    assert sum("continuation-token" in what for what in service.seen) == 3
+    assert [row["key"] for row in tool("list", "slp/list/", names[9])] == names[10:]
     assert tool("list", "nothing/") == []
 
 
@@ -331,7 +339,7 @@ def test_a_part_is_sent_again(service: Any, tool: Tool, large: Path) -> None:
 
 
 def test_stopped_upload_is_aborted(service: Any, tool: Tool, large: Path) -> None:
-    tool("put", "slp/large", large, str(70 << 20), expect=STOPPED)
+    tool("put", "slp/large", large, str((64 << 20) + 65536), expect=STOPPED)
     assert service.uploads() == []
     assert service.keys() == []
 

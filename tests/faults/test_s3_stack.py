@@ -144,6 +144,14 @@ def test_what_reaches_the_api_is_moved(org: Org, service: Any) -> None:
     assert download(org, file_id).content == data
 
 
+def test_the_secret_is_nowhere(stack: Stack, service: Any) -> None:
+    secret = service.credentials.secret_key
+    for log in Path(stack.facts["log"]).rglob("current"):
+        assert secret not in log.read_text(errors="replace"), log
+    with stack.connect() as db:
+        assert not db.execute("SELECT 1 FROM app.jobs WHERE jobs::text LIKE %s", [f"%{secret}%"]).fetchall()
+
+
 def test_the_store_is_whole(org: Org, stack: Stack, service: Any) -> None:
     storage = str(files.storage(stack))
     done = stack.ctl("storage", "verify", "--digests", "--json", SOLOPRINT_STORAGE=storage, **service.settings())

@@ -120,7 +120,7 @@ def test_killed_while_removing(world: World, service: Any) -> None:
 
 def test_killed_in_a_large_file(world: World, service: Any) -> None:
     """The parts that were sent are forgotten."""
-    body = os.urandom(1 << 20) * 130
+    body = os.urandom(1 << 20) * 65
     blobs = {world.blob(body): body}
     [blob] = blobs
     reached, go = threading.Event(), threading.Event()
