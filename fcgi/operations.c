@@ -5,11 +5,6 @@
 #include "query.h"
 #include "reply.h"
 
-static const struct page_order operation_orders[] = {
-    {STR_INIT("created_at"), &SQL_operations_by_created},
-    {STR_INIT("-created_at"), &SQL_operations_by_created_desc},
-};
-
 static void
 bind_filters(struct query *q, const void *query_in)
 {
@@ -24,8 +19,7 @@ bind_filters(struct query *q, const void *query_in)
 }
 
 static const struct list operation_list = {
-    .orders = operation_orders,
-    .n_orders = sizeof(operation_orders) / sizeof(operation_orders[0]),
+    LIST_ORDERS(operations_orders),
     .total = &SQL_operations_total,
     .bind_filters = bind_filters,
 };

@@ -13,23 +13,14 @@
 		AND ($1 IS NULL OR j.state = ANY ($1)) AND ($2 IS NULL OR j.kind = $2) AND ($3 IS NULL OR j.resource_id = $3)
 -- end
 
--- name: operations_by_created :many
--- params: text[], text, uuid, text, uuid, int8, int8
-SELECT j.created_at::text AS _key,
+-- name: operations :page
+-- params: text[], text, uuid
+-- orders: created_at j.created_at timestamptz
+SELECT {key} AS _key,
 -- include: operation_columns
 -- include: operation_filters
-		AND (j.created_at, j.id) > (coalesce($4::timestamptz, '-infinity'),
-			coalesce($5, '00000000-0000-0000-0000-000000000000'))
-	ORDER BY j.created_at, j.id LIMIT $6 OFFSET $7;
-
--- name: operations_by_created_desc :many
--- params: text[], text, uuid, text, uuid, int8, int8
-SELECT j.created_at::text AS _key,
--- include: operation_columns
--- include: operation_filters
-		AND (j.created_at, j.id) < (coalesce($4::timestamptz, 'infinity'),
-			coalesce($5, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-	ORDER BY j.created_at DESC, j.id DESC LIMIT $6 OFFSET $7;
+		AND {after}
+	ORDER BY {order} LIMIT {limit} OFFSET {offset};
 
 -- name: operations_total :one
 -- params: text[], text, uuid
