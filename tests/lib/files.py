@@ -184,3 +184,13 @@ class Signer:
         exp = int(time.time()) + lasts_s
         sig = self.sign("download", org, file, 0, 0, exp, disposition)
         return f"/v1/downloads/{file}?org={org}&exp={exp}&disposition={disposition}&sig={sig}"
+
+
+def no_orphans(org: Org, before: set[str]) -> None:
+    """Nothing has come since `before` that no row refers to. Other tests' objects may still be on their way."""
+    def look() -> bool:
+        found = objects(org.stack) - before
+        known = {str(row[0]) for row in org.db.execute("SELECT blob_id FROM sec.blob_index").fetchall()}
+        return found <= known
+
+    until(look, what="every new object has its row")
