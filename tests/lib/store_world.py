@@ -133,7 +133,10 @@ class World:
         return int(self.sql(f"SELECT count(*) FROM app.jobs WHERE {where}", kind, state, state, org=org)[0][0])
 
     def at_s3(self, blob: str) -> bytes | None:
-        return self.service.get(self.s3_key(blob)) if self.s3_key(blob) in self.service.keys() else None
+        try:
+            return bytes(self.service.get(self.s3_key(blob)))
+        except self.service.client.exceptions.NoSuchKey:
+            return None
 
     def courier(self, workers: int = 1, **env: str) -> Courier:
         self.couriers.append(Courier(self, len(self.couriers), workers, **env))
