@@ -69,7 +69,7 @@ void job_forget(struct job *j);
  * and the answer lost: return JOB_RETRY. */
 const struct err *job_run(struct job *j);
 
-/* For JOB_RETRY and JOB_FAILED: a code of the closed list in docs/operations and a sentence for
+/* For JOB_RETRY and JOB_FAILED: a code (docs/courier.md) and a sentence for
  * people. */
 __attribute__((format(printf, 3, 4))) void job_error(
     struct job *j, const char *code, const char *fmt, ...);
