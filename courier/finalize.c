@@ -13,6 +13,7 @@
 #include "gen/courier_sql.h"
 #include "gen/errors.h"
 #include "store/digest.h"
+#include "store/parts.h"
 #include "store/store.h"
 
 struct finalize {
@@ -25,12 +26,6 @@ struct finalize {
 	int64_t done;               /* bytes of the parts before the current one */
 	uint8_t sha256[DIGEST_LEN]; /* of what arrived */
 };
-
-static bool
-is_true(const struct query *q, const char *column)
-{
-	return str_eq(rows_get(q, 0, column), STR("t"));
-}
 
 /* --- ends ------------------------------------------------------------------------------------- */
 
@@ -59,14 +54,6 @@ beat(void *ctx, int64_t done)
 
 /* --- the directory ---------------------------------------------------------------------------- */
 
-static int64_t
-part_size(const struct finalize *f, int n)
-{
-	int64_t before = (n - 1) * f->part_bytes;
-
-	return f->size - before < f->part_bytes ? f->size - before : f->part_bytes;
-}
-
 static enum job_end
 append_part(struct finalize *f, int part, int n, int to, struct digest *d)
 {
@@ -75,7 +62,7 @@ append_part(struct finalize *f, int part, int n, int to, struct digest *d)
 
 	if (fstat(part, &st) != 0)
 		return disk_failed(f->job);
-	if (st.st_size != part_size(f, n))
+	if (st.st_size != part_size(f->size, f->part_bytes, n))
 		return refused(f->job, &err_upload_size_mismatch);
 	if (!digest_copy(part, to, d, &size, beat, f) || size != st.st_size)
 		return job_beat(f->job, 0, 0) ? disk_failed(f->job) : JOB_CANCELLED;
@@ -183,14 +170,14 @@ load(struct finalize *f)
 	e = job_run(f->job);
 	if (e || rows_count(q) == 0)
 		return e;
-	f->waits = is_true(q, "waits");
-	f->stored = is_true(q, "stored");
-	f->remote = is_true(q, "remote");
+	f->waits = rows_bool(q, 0, "waits");
+	f->stored = rows_bool(q, 0, "stored");
+	f->remote = rows_bool(q, 0, "remote");
 	f->declared = rows_get(q, 0, "sha256");
 	f->size = rows_i64(q, 0, "size_bytes");
 	f->part_bytes = rows_i64(q, 0, "part_bytes");
 	if (f->waits)
-		f->n_parts = (int)((f->size + f->part_bytes - 1) / f->part_bytes);
+		f->n_parts = parts_of(f->size, f->part_bytes);
 	return NULL;
 }
 

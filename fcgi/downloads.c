@@ -71,12 +71,6 @@ reply_content(struct req *r, const struct content *c)
 		reply_header(r, "Content-Disposition", c->disposition);
 }
 
-static bool
-is_true(const struct query *q, const char *column)
-{
-	return str_eq(rows_get(q, 0, column), STR("t"));
-}
-
 /* Runs the transaction; the row is a file with content that is not in the trash. */
 static const struct err *
 load_content(struct req *r, struct query **out)
@@ -91,7 +85,7 @@ load_content(struct req *r, struct query **out)
 		return e;
 	if (rows_count(q) == 0)
 		return &err_resource_not_found;
-	if (is_true(q, "trashed"))
+	if (rows_bool(q, 0, "trashed"))
 		req_detail(r, "the file is in the trash");
 	else if (!rows_get(q, 0, "blob_id").p)
 		req_detail(
@@ -148,7 +142,7 @@ getStoredFile(struct req *r)
 	if (e)
 		return e;
 	c.blob = rows_uuid(q, 0, "blob_id");
-	c.remote = is_true(q, "remote");
+	c.remote = rows_bool(q, 0, "remote");
 	c.type = safe_type(rows_get(q, 0, "content_type"), &shown);
 	shown = shown && str_eq(claim.disposition, STR("inline"));
 	c.disposition = disposition(
@@ -173,7 +167,7 @@ getFileThumbnail(struct req *r)
 	if (e)
 		return e;
 	c.blob = rows_uuid(q, 0, "blob_id");
-	c.remote = is_true(q, "remote");
+	c.remote = rows_bool(q, 0, "remote");
 	c.type = safe_type(rows_get(q, 0, "content_type"), &shown);
 	reply_content(r, &c);
 	return NULL;

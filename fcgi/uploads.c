@@ -12,10 +12,10 @@
 #include "signed.h"
 #include "state.h"
 #include "store/digest.h"
+#include "store/parts.h"
 #include "store/store.h"
 
 enum {
-	PART_BYTES = 64 << 20,
 	URL_S = 3600,             /* an upload's time, and a second more for each … */
 	BYTES_A_SECOND = 1 << 20, /* … of these */
 	URL_MOST_S = 24 * 3600,
@@ -31,20 +31,6 @@ struct upload {
 	int n_parts;
 	struct str sha256; /* hexadecimal; STR_NONE: not declared */
 };
-
-static int
-parts_of(int64_t size)
-{
-	return (int)((size + PART_BYTES - 1) / PART_BYTES);
-}
-
-static int64_t
-part_size(int64_t size, int64_t part_bytes, int64_t n)
-{
-	int64_t before = (n - 1) * part_bytes;
-
-	return size - before < part_bytes ? size - before : part_bytes;
-}
 
 /* --- register --------------------------------------------------------------------------------- */
 
@@ -98,7 +84,7 @@ static void
 write_parts(struct req *r, struct buf *b, struct sign_claim *c, int64_t size)
 {
 	struct upload_url u = {.url = STR_NONE};
-	int n_parts = parts_of(size);
+	int n_parts = parts_of(size, PART_BYTES);
 
 	buf_str(b, STR(",\"parts\":["));
 	for (c->part = 1; c->part <= n_parts; c->part++) {
@@ -161,12 +147,6 @@ registerFile(struct req *r)
 
 /* --- what is known of an upload --------------------------------------------------------------- */
 
-static bool
-is_true(const struct query *q, const char *column)
-{
-	return str_eq(rows_get(q, 0, column), STR("t"));
-}
-
 /* Runs the transaction. err_resource_not_found */
 static const struct err *
 load_upload(struct req *r, struct upload *u)
@@ -183,18 +163,18 @@ load_upload(struct req *r, struct upload *u)
 	*u = (struct upload){
 	    .file = r->path_params.file_id,
 	    .status = rows_get(q, 0, "status"),
-	    .stored = is_true(q, "stored"),
-	    .trashed = is_true(q, "trashed"),
-	    .open = is_true(q, "open"),
-	    .completing = is_true(q, "completing"),
-	    .remote = is_true(q, "remote"),
-	    .expired = is_true(q, "expired"),
+	    .stored = rows_bool(q, 0, "stored"),
+	    .trashed = rows_bool(q, 0, "trashed"),
+	    .open = rows_bool(q, 0, "open"),
+	    .completing = rows_bool(q, 0, "completing"),
+	    .remote = rows_bool(q, 0, "remote"),
+	    .expired = rows_bool(q, 0, "expired"),
 	    .size = rows_i64(q, 0, "size_bytes"),
 	    .part_bytes = rows_i64(q, 0, "part_bytes"),
 	    .sha256 = rows_get(q, 0, "sha256"),
 	};
 	if (u->open)
-		u->n_parts = (int)((u->size + u->part_bytes - 1) / u->part_bytes);
+		u->n_parts = parts_of(u->size, u->part_bytes);
 	return NULL;
 }
 
@@ -297,10 +277,10 @@ check_list(struct req *r, const struct upload *u, struct json_object *parts)
 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *one = json_object_array_get_idx(parts, i);
-		int64_t part = member_i64(one, "n", 0), want, got;
+		int64_t part = member_i64(one, "n", 0);
+		int64_t want = part_size(u->size, u->part_bytes, part);
+		int64_t got = member_i64(one, "size", want);
 
-		want = part <= u->n_parts ? part_size(u->size, u->part_bytes, part) : 0;
-		got = member_i64(one, "size", want);
 		if (!want || got != want)
 			return wrong_size(r, part, want, got);
 		seen[part] = true;

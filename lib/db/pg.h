@@ -96,6 +96,7 @@ int rows_column(const struct query *q, const char *name); /* -1 when there is no
 struct str rows_str(const struct query *q, int row, int column);
 struct str rows_get(const struct query *q, int row, const char *column);
 int64_t rows_i64(const struct query *q, int row, const char *column); /* 0 for NULL */
+bool rows_bool(const struct query *q, int row, const char *column);   /* false for NULL */
 struct uuid rows_uuid(const struct query *q, int row, const char *column);
 
 #endif

@@ -153,6 +153,12 @@ rows_i64(const struct query *q, int row, const char *column)
 	return v;
 }
 
+bool
+rows_bool(const struct query *q, int row, const char *column)
+{
+	return str_eq(rows_get(q, row, column), STR("t"));
+}
+
 struct uuid
 rows_uuid(const struct query *q, int row, const char *column)
 {
