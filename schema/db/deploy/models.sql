@@ -75,8 +75,8 @@ ALTER TABLE app.models ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.models
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
-GRANT SELECT, INSERT (org_id, id, name, description, notes, tags, favorite), UPDATE (name, description, notes, tags, favorite), DELETE
-	ON app.models TO soloprint_api, soloprint_courier;
+GRANT SELECT, INSERT (org_id, id, name, description, notes, tags, favorite) ON app.models TO soloprint_api, soloprint_courier;
+GRANT UPDATE (name, description, notes, tags, favorite), DELETE ON app.models TO soloprint_api;
 
 -- What a file can be recognised by: 'mesh:<sha256>' of a mesh, 'stem:<file stem>'. The first to claim a key has the model.
 CREATE TABLE app.model_keys (
@@ -91,7 +91,7 @@ ALTER TABLE app.model_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON app.model_keys
 	USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
 	WITH CHECK (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
-GRANT SELECT, INSERT, DELETE ON app.model_keys TO soloprint_api, soloprint_courier;
+GRANT SELECT, INSERT ON app.model_keys TO soloprint_api, soloprint_courier;
 
 ALTER TABLE app.files
 	ADD CONSTRAINT files_model_fkey FOREIGN KEY (org_id, model_id) REFERENCES app.models (org_id, id);
