@@ -221,7 +221,7 @@ uploadFilePart(struct req *r)
 	const struct uploadFilePart_query *in = r->query;
 	const struct signed_query sent = {in->org, in->exp, in->size, in->sig};
 	struct sign_claim c;
-	struct upload u;
+	struct upload u = {.open = false};
 	const struct err *e = signed_enter(r, SIGN_UPLOAD, &sent, &c);
 
 	if (!e)
