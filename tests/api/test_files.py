@@ -285,6 +285,7 @@ def test_thumbnails(org: Org, other_org: Org) -> None:
         org.api.get(t["url"], headers={"If-None-Match": answer.headers["ETag"]}, expect=304)
         assert org.api.get(t["url"], headers={"Range": "bytes=0-7"}, expect=206).content == files.PNG[:8]
         assert org.api.get(t["url"], headers={"Range": "bytes=9999-"}, expect=416).json()["error"] == "range_not_satisfiable"
+        org.api.get(t["url"], headers={"If-Match": '"other"'}, expect="precondition_failed")
         assert org.api.request("HEAD", t["url"], expect=200).headers["Content-Length"] == str(t["size_bytes"])
         other_org.api.get(t["url"], expect="resource_not_found")
     org.api.get(f"/v1/files/{file_id}/thumbnails/2", expect="resource_not_found")

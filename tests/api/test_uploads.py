@@ -84,6 +84,16 @@ def test_quota_is_reserved_before_bytes_flow(org: Org) -> None:
     assert files.usage(org) == {"quota_bytes": 1000, "stored_bytes": 600, "reserved_bytes": 400}
 
 
+def test_a_quota_that_was_lowered_meanwhile(org: Org) -> None:
+    made = files.register(org, 600)
+    files.put(org, made["upload"]["url"], files.gcode(600), 201)
+    org.sql("UPDATE app.organizations SET storage_quota_bytes = 599 WHERE org_id = %s", org.id)
+    files.complete(org, made["file_id"], "storage_quota_exceeded")
+    assert org.api.get(f"/v1/files/{made['file_id']}").json()["status"] == "pending_upload"
+    org.sql("UPDATE app.organizations SET storage_quota_bytes = 600 WHERE org_id = %s", org.id)
+    files.complete(org, made["file_id"])
+
+
 # --- sending --------------------------------------------------------------------------------------------------------
 
 
@@ -350,7 +360,7 @@ def test_complete_of_what_is_none(org: Org, other_org: Org) -> None:
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    return secrets.token_bytes(1 << 20) * 64 + secrets.token_bytes(70000)
+    return secrets.token_bytes(1 << 20) * 64 + secrets.token_bytes(50000)
 
 
 def test_a_file_in_parts(org: Org, large: bytes) -> None:
@@ -395,6 +405,22 @@ def test_a_large_file_that_does_not_fit_stays_open(org: Org, large: bytes) -> No
     org.sql("UPDATE app.uploads SET sha256 = decode(%s, 'hex') WHERE file_id = %s", files.sha256(large), made["file_id"])
     part = made["upload"]["parts"][1]
     files.put(org, part["url"], large[PART:], 204)
+    again = files.operation_ended(org, files.complete(org, made["file_id"], 202).json()["operation_id"])
+    assert again["status"] == "succeeded"
+
+
+def test_cancelled_it_stays_open(org: Org, large: bytes) -> None:
+    """Before a courier has come to it."""
+    made = files.upload_parts(org, large)
+    org.sql("UPDATE app.uploads SET state = 'completing' WHERE file_id = %s", made["file_id"])
+    job = org.sql("INSERT INTO app.jobs (kind, visible, params, resource_type, resource_id, run_after) SELECT 'file.finalize', true,"
+                  " jsonb_build_object('file_id', f.id), 'file', f.id, app.now() + interval '1 h' FROM app.files AS f"
+                  " WHERE f.id = %s RETURNING id::text", made["file_id"])[0][0]  # fmt: skip
+    assert files.complete(org, made["file_id"], 202).json() == {"operation_id": job, "status": "queued", "file_id": made["file_id"]}
+    files.put(org, made["upload"]["parts"][1]["url"], large[PART:], "file_status_conflict")
+    org.api.post(f"/v1/operations/{job}/cancel")
+    assert files.operation_ended(org, job)["status"] == "cancelled"
+    until(lambda: org.sql("SELECT state FROM app.uploads WHERE file_id = %s", made["file_id"]) == [("open",)], what="it is open again")
     again = files.operation_ended(org, files.complete(org, made["file_id"], 202).json()["operation_id"])
     assert again["status"] == "succeeded"
 

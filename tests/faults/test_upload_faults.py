@@ -193,6 +193,28 @@ def nothing_half(org: Org) -> None:
     assert list(used) == mine
 
 
+def test_retention_by_the_clock(own_stack: Stack, org: Org) -> None:
+    """A month later the trash is empty, and what was announced and never came has expired."""
+    with own_stack.connect() as db:
+        org.db = db
+        trashed, kept = files.make_file(org), files.make_file(org)
+        objects = {f: files.object_path(own_stack, files.blob_of(org, f)) for f in (trashed, kept)}
+        ask = Uploader(own_stack, org, SMALL, threading.Event()).ask
+        assert ask("DELETE", f"/v1/files/{trashed}", (204,)).status_code == 204
+        made = ask("POST", "/v1/files/register", (201,), json={"filename": "x.stl", "size_bytes": 10}).json()
+        assert ask("PUT", files.path_of(made["upload"]["url"]), (201,), content=b"x" * 10).status_code == 201
+        status = "SELECT status FROM app.files WHERE id = %s"
+        with own_stack.clock_offset("31 days"):
+            own_stack.service("restart", "courier")
+            until(lambda: org.sql(status, trashed) == [], 60, what="the trash is emptied")
+            until(lambda: not objects[trashed].exists(), 60, what="with its content")
+            until(lambda: org.sql(status, made["file_id"]) in ([("expired",)], []), 60, what="the placeholder expires")
+            until(lambda: files.staged(own_stack, made["file_id"]) == [], 60, what="with what arrived of it")
+        assert org.sql(status, kept) == [("ready",)]
+        assert objects[kept].exists()
+        own_stack.service("restart", "courier")
+
+
 def test_nothing_is_left_after_the_sweep(own_stack: Stack, org: Org) -> None:
     """What the tests before left behind: parts whose file was never completed, objects without a row. Two days later the
     sweep has been there."""
