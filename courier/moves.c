@@ -62,11 +62,21 @@ job_s3_failed(struct job *j, enum s3_end end)
 static enum job_end
 local_failed(struct job *j)
 {
-	if (errno == ENOENT)
+	if (errno == ENOENT) {
 		job_error(j, "content_missing", "The content is not in the file store.");
-	else
-		job_error(j, "storage_unavailable", "The file store: %s.", strerror(errno));
+		return JOB_FAILED;
+	}
+	job_error(j, "storage_unavailable", "The file store: %s.", strerror(errno));
 	return JOB_RETRY;
+}
+
+/* What is not there does not come by waiting. */
+static enum job_end
+service_failed(struct job *j, enum s3_end end)
+{
+	enum job_end how = job_s3_failed(j, end);
+
+	return end == S3_MISSING ? JOB_FAILED : how;
 }
 
 static enum job_end
@@ -86,7 +96,7 @@ copy_out(struct move *m)
 	key = s3_blob_key(j->arena, j->courier->s3_config, m->blob);
 	end = s3_put(s3, key, fd, m->size, m->sha256, NULL, NULL);
 	close(fd);
-	return end == S3_DONE ? JOB_DONE : job_s3_failed(j, end);
+	return end == S3_DONE ? JOB_DONE : service_failed(j, end);
 }
 
 struct inbound {
@@ -128,7 +138,7 @@ fetch(struct move *m, struct s3 *s3, int fd)
 	if (in.full)
 		return local_failed(j);
 	if (end != S3_DONE)
-		return job_s3_failed(j, end);
+		return service_failed(j, end);
 	if (in.size != m->size || memcmp(sha256, m->sha256, DIGEST_LEN) != 0) {
 		job_error(j, "content_corrupt", "The content is not what was stored.");
 		return JOB_RETRY;

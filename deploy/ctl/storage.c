@@ -229,32 +229,52 @@ queue_org(void *ctx, const char *org, const char *slug)
 	return good;
 }
 
+struct left {
+	int64_t elsewhere, moves, later; /* later: moves that wait for another try */
+};
+
+static bool
+count_left(const struct migration *m, struct left *out)
+{
+	struct ctl page = storage_page(m->s->ctl);
+	PGresult *r = run_sql(&page, m->s->db, &SQL_storage_left, (const char *const[]){m->to});
+
+	if (r)
+		*out = (struct left){storage_number(r, 0, "elsewhere"),
+		    storage_number(r, 0, "moves"), storage_number(r, 0, "later")};
+	arena_free(page.arena);
+	return r != NULL;
+}
+
+static void
+tell_left(const struct left *l)
+{
+	note("%lld objects are still to be moved", (long long)l->elsewhere);
+	if (l->later > 0)
+		note(
+		    "  %lld wait for another try: the courier's log says why", (long long)l->later);
+}
+
 /* Until every object is where it shall be, or nothing more comes of it. */
 static int
 wait_for_moves(const struct migration *m)
 {
-	int64_t before = -1, elsewhere = 1, moves = 1;
+	struct left now, before = {-1, -1, -1};
 
-	while (elsewhere > 0 && moves > 0) {
-		struct ctl page = storage_page(m->s->ctl);
-		PGresult *r = run_sql(
-		    &page, m->s->db, &SQL_storage_left, (const char *const[]){m->to});
-
-		elsewhere = r ? storage_number(r, 0, "elsewhere") : -1;
-		moves = r ? storage_number(r, 0, "moves") : 0;
-		arena_free(page.arena);
-		if (elsewhere < 0)
+	for (;;) {
+		if (!count_left(m, &now))
 			return 1;
-		if (elsewhere != before && elsewhere > 0)
-			note("%lld objects are still to be moved", (long long)elsewhere);
-		before = elsewhere;
-		if (elsewhere > 0 && moves > 0)
-			poll(NULL, 0, LOOK_MS);
+		if (now.elsewhere == 0 || now.moves == 0)
+			break;
+		if (now.elsewhere != before.elsewhere || now.later != before.later)
+			tell_left(&now);
+		before = now;
+		poll(NULL, 0, LOOK_MS);
 	}
-	if (elsewhere > 0)
+	if (now.elsewhere > 0)
 		return fail(
 		    "%lld objects were not moved: the courier's log says why; run this again",
-		    (long long)elsewhere);
+		    (long long)now.elsewhere);
 	note("every object is at %s", m->to);
 	return 0;
 }

@@ -54,7 +54,9 @@ SELECT count(*) FILTER (WHERE app.queue_blob_move(p.id, $1)) AS queued, (array_a
 -- name: storage_left :one
 -- params: text
 SELECT (SELECT count(*) FROM sec.blob_index AS i WHERE i.location <> $1) AS elsewhere,
-	(SELECT count(*) FROM sec.job_index AS j WHERE j.kind = 'blob.move') AS moves;
+	(SELECT count(*) FROM sec.job_index AS j WHERE j.kind = 'blob.move') AS moves,
+	(SELECT count(*) FROM sec.job_index AS j WHERE j.kind = 'blob.move' AND j.courier_id IS NULL
+		AND j.run_after > app.now()) AS later;
 
 -- name: storage_remove :exec
 -- params: uuid, text
