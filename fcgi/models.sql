@@ -11,7 +11,7 @@ WITH q AS MATERIALIZED (SELECT app.search_words($1) AS words, app.search_query($
 -- fragment: models_filtered
 	FROM app.models AS m
 	WHERE m.org_id = app.org()
-		AND CASE WHEN $1 IS NULL OR m.document @@ (SELECT s.query FROM s) THEN true
+		AND CASE WHEN $1 IS NULL OR ((SELECT s.bar FROM s) > 0.5 AND m.document @@ (SELECT s.query FROM s)) THEN true
 			WHEN bit_count(m.trigrams & (SELECT s.bits FROM s)) < (SELECT s.bits_least FROM s) THEN false
 			ELSE ext.word_similarity((SELECT s.words FROM s), m.words) >= (SELECT s.bar FROM s) END
 		AND ($2 IS NULL OR m.tags @> $2)
