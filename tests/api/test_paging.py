@@ -45,6 +45,8 @@ MADE_BY_SQL = (
     "INSERT INTO app.models (org_id, name, tags)"
     " SELECT app.org(), 'Model ' || mod(i, 6), CASE WHEN i > 3 THEN ARRAY['tag-' || i] ELSE '{}' END FROM generate_series(1, %s) AS i",
     "INSERT INTO app.collections (org_id, name) SELECT app.org(), 'Collection ' || i FROM generate_series(1, %s) AS i",
+    "INSERT INTO app.profiles (org_id, kind, name)"
+    " SELECT app.org(), k, 'Preset ' || i FROM generate_series(1, %s) AS i, unnest(ARRAY['filament', 'printer']) AS k",
     "INSERT INTO app.jobs (org_id, kind, visible, run_after)"
     " SELECT app.org(), 'file.import', true, app.now() + '1 day'::interval FROM generate_series(1, %s)",
 )
