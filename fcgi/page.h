@@ -31,7 +31,6 @@ struct list {
 
 /* The table of orders, an array. */
 #define LIST_ORDERS(table) .orders = (table), .n_orders = sizeof(table) / sizeof((table)[0])
-#define page_order sql_order
 
 /* Runs the transaction and replies with the page that was asked for. err_invalid_cursor,
  * err_offset_too_large, err_invalid_parameter (cursor together with offset). */
