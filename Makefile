@@ -257,7 +257,7 @@ check: all $(UNIT) $(STUBS) venv # the suites on $(BUILD)
 test-api: all venv ## the API's tests on $(BUILD); SAN=1 under sanitizers
 	@BUILD=$(BUILD) tests/run api
 soak: all $(STUBS) venv ## the kill and hammer runs at full length
-	@SOAK=1 BUILD=$(BUILD) tests/run faults gateway
+	@SOAK=1 BUILD=$(BUILD) tests/run faults timing gateway
 lint: all $(GENERATED) venv ## every check of .ci/lint; CHECKS="format tidy" for some
 	@BUILD=$(BUILD) VENV=$(VENV) .ci/lint/run $(CHECKS)
 format: ## clang-format every C file
