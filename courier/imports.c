@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "courier/courier.h"
 #include "courier/job.h"
@@ -31,28 +32,12 @@ struct import {
 };
 
 static bool
-write_all(int fd, const char *p, size_t n)
-{
-	while (n) {
-		ssize_t put = write(fd, p, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return false;
-		p += put;
-		n -= (size_t)put;
-	}
-	return true;
-}
-
-static bool
 on_bytes(void *ctx, const void *p, size_t n)
 {
 	struct import *im = ctx;
 
 	digest_add(im->digest, p, n);
-	im->disk_failed = !write_all(im->fd, p, n);
+	im->disk_failed = !io_write_all(im->fd, p, n);
 	im->unsynced += n;
 	if (!im->disk_failed && im->unsynced >= SYNC_BYTES) {
 		im->disk_failed = fdatasync(im->fd) != 0;

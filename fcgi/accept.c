@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "proc/worker.h"
 #include "req.h"
@@ -119,20 +120,6 @@ close_body(void *p)
 	close(r->body_fd);
 }
 
-static bool
-write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t put = write(fd, p, n);
-
-		if (put < 0 && errno != EINTR)
-			return false;
-		p += put > 0 ? put : 0;
-		n -= put > 0 ? (size_t)put : 0;
-	}
-	return true;
-}
-
 /* The body into an unnamed file of the store, a piece at a time. What comes after a failure, or too
  * little, makes it a lost one. */
 static void
@@ -147,7 +134,7 @@ spool_body(struct accept *acc, struct req *r)
 	if (r->body_fd >= 0)
 		arena_defer(r->arena, close_body, r);
 	while ((got = FCGX_GetStr(piece, PIECE, acc->fcgi.in)) > 0) {
-		r->body_lost = r->body_lost || !write_all(r->body_fd, piece, (size_t)got);
+		r->body_lost = r->body_lost || !io_write_all(r->body_fd, piece, (size_t)got);
 		total += got;
 	}
 	r->body_lost = r->body_lost || total != r->body_length;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/io.h"
 #include "scan/form_stream.h"
 
 /* One body on its way through. */
@@ -148,22 +149,6 @@ take_part(struct form *f, GMimeObject *part)
 }
 
 static bool
-write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return false;
-		p += done;
-		n -= (size_t)done;
-	}
-	return true;
-}
-
-static bool
 copy_range(struct form *f, int64_t start, int64_t end)
 {
 	char *chunk = arena_alloc(f->a, FORM_COPY);
@@ -175,7 +160,7 @@ copy_range(struct form *f, int64_t start, int64_t end)
 
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got <= 0 || !write_all(f->out_fd, chunk, (size_t)got))
+		if (got <= 0 || !io_write_all(f->out_fd, chunk, (size_t)got))
 			return false;
 		start += got;
 		f->out->size += got;

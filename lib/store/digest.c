@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/log.h"
 
 enum { CHUNK = 256 * 1024 };
@@ -66,22 +67,6 @@ read_at(int fd, char *p, size_t n, int64_t at)
 	return (ssize_t)done;
 }
 
-static bool
-write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t put = write(fd, p, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return false;
-		p += put;
-		n -= (size_t)put;
-	}
-	return true;
-}
-
 /* to < 0: nothing is written. */
 static bool
 pass(int from, int to, struct digest *d, int64_t *size, progress_fn fn, void *ctx)
@@ -97,7 +82,7 @@ pass(int from, int to, struct digest *d, int64_t *size, progress_fn fn, void *ct
 		got = read_at(from, chunk, CHUNK, *size);
 		if (got > 0) {
 			digest_add(d, chunk, (size_t)got);
-			good = to < 0 || write_all(to, chunk, (size_t)got);
+			good = to < 0 || io_write_all(to, chunk, (size_t)got);
 			*size += got;
 		}
 		good = good && got >= 0 && (!fn || fn(ctx, *size));
