@@ -56,6 +56,17 @@ void session_heard(struct session *s);
 void session_changed(struct session *s, uint32_t changed);
 /* No connection, or no longer. The driver has dropped it already. */
 void session_failed(struct session *s, enum conn_reason reason);
+/* How long the printer took to answer something, for diagnostics. */
+void session_round_trip(struct session *s, int64_t us);
+/* The printer's answer to the command or start that was sent last. ANSWER_LOST: the connection broke
+ * or nothing came back, and nobody knows whether it was taken. words: what the printer says about
+ * it, as it came, or NULL; borrowed. */
+enum answer { ANSWER_ACCEPTED, ANSWER_REFUSED, ANSWER_BUSY, ANSWER_UNSUPPORTED, ANSWER_LOST };
+void session_answer(struct session *s, enum answer a, const char *words);
+/* Of the upload that runs: bytes sent so far; and its end. */
+void session_upload_progress(struct session *s, int64_t sent);
+enum upload_end { UPLOAD_DONE, UPLOAD_REFUSED, UPLOAD_BUSY, UPLOAD_NO_SPACE, UPLOAD_BROKEN };
+void session_upload_done(struct session *s, enum upload_end end, const char *words);
 /* The world believes it to be offline. */
 bool session_is_offline(const struct session *s);
 /* It has worked before with this configuration. */
