@@ -157,12 +157,13 @@ start_signals(struct process *p)
 static bool
 start(struct process *p)
 {
-	struct driver_config dc = {cfg_ca};
+	struct driver_config dc = {.ca_path = cfg_ca};
 	struct sink_pg_config sc = {cfg_db, p->identity.name, p->identity.sole, cfg_key,
 	    cfg_sessions, cfg_lease_ms, cfg_batch_ms};
 	struct sink_client client;
 
 	p->loop = loop_new();
+	dc.loop = p->loop;
 	p->gateway = (struct gateway){
 	    .loop = p->loop,
 	    .drivers = drivers,
