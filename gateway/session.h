@@ -5,6 +5,7 @@
 
 #include "gateway/driver.h"
 #include "gateway/loop.h"
+#include "gateway/pace.h"
 #include "gateway/resolve.h"
 #include "gateway/sink.h"
 
@@ -19,6 +20,8 @@ struct gateway {
 	int64_t offline_ms;                  /* not connected for so long: the printer is offline */
 	int64_t wifi_ms; /* least time between two writes of nothing but the radio signal */
 	int64_t seen_ms; /* least time between two writes of nothing but last_seen_at */
+	struct pace_limits dials; /* new connections of all sessions together */
+	struct pace dialling;
 	struct gateway_counters {
 		int64_t reports, report_bytes, ignored, connects, failures;
 		int64_t parse_us, map_us;

@@ -100,6 +100,7 @@ settle_written(struct sink_pg *k, struct status *s)
 	if (lag_ms > k->counters.lag_most_ms)
 		k->counters.lag_most_ms = lag_ms;
 	drop_events(s, s->n_sending);
+	history_add(k->history, s->org, s->printer, &s->notes);
 	s->alone = false;
 	s->touched_us = s->changed ? clock_mono_us() : 0;
 }
@@ -142,6 +143,7 @@ settle(struct batch *b, size_t i, bool ok, const char *sqlstate)
 		settle_failed(k, s, sqlstate);
 	s->sending = 0;
 	s->n_sending = 0;
+	s->notes.sending = 0;
 	if (s->changed || s->n_events)
 		enqueue(k, s);
 }
@@ -203,6 +205,7 @@ add_row(struct batch *b, struct buf *json, struct status *s)
 	b->items[b->n++] = s;
 	s->sending = mask | REC_SEEN;
 	s->n_sending = s->n_events;
+	s->notes.sending = s->notes.n;
 	s->changed = 0;
 	s->seen_written_ms = now;
 	if (mask & REC_WIFI)

@@ -4,6 +4,7 @@
 #define GATEWAY_STATUS_H
 
 #include "base/uuid.h"
+#include "gateway/notes.h"
 #include "gateway/record.h"
 
 struct sink;
@@ -49,7 +50,8 @@ struct status {
 	int64_t seen_ms;  /* Unix time of the last report, 0: none yet */
 	uint32_t changed; /* enum record_section: not written yet */
 	struct status_event events[STATUS_EVENTS];
-	int n_events; /* not written yet, oldest first */
+	int n_events;       /* not written yet, oldest first */
+	struct notes notes; /* for the history, once this is written */
 	/* Kept by the sink. */
 	struct sink *sink;
 	struct status *next;
@@ -67,6 +69,8 @@ const char *conn_state_name(enum conn_state s);
 const char *conn_reason_name(enum conn_reason r); /* NULL for REASON_NONE */
 /* The connection and its reason; false when that is no change. */
 bool status_connection(struct status *s, enum conn_state state, enum conn_reason reason);
+/* Notes which errors of the record have appeared or gone. */
+void status_errors(struct status *s);
 /* Appends an event; the oldest is given up when too many wait. */
 void status_event(struct status *s, struct status_event e);
 /* Appends the whole row as a JSON object for gw_write: the sections in `mask` and the first n
