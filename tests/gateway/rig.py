@@ -178,7 +178,7 @@ class Keys:
 class Gateway:
     """One soloprint-gateway process."""
 
-    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path) -> None:
+    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path, env: dict[str, str]) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
@@ -186,6 +186,7 @@ class Gateway:
             "SOLOPRINT_GATEWAY_CA": str(ca),
             "SOLOPRINT_LOG_LEVEL": os.environ.get("SOLOPRINT_LOG_LEVEL", "info"),
         } | {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+        environment |= env
         self.log_path = log
         self.log = log.open("ab")
         program = BUILD / "bin" / "soloprint-gateway"
@@ -273,9 +274,9 @@ class World:
         self.db = self.postgres.connect()
         self.db.execute("SELECT set_config('app.org_id', %s, false)", [str(self.org)])
 
-    def start_gateway(self) -> Gateway:
+    def start_gateway(self, **env: str) -> Gateway:
         log = self.folder / f"gateway-{len(self.gateways)}.log"
-        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log)
+        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, env)
         self.gateways.append(gateway)
         return gateway
 
@@ -320,6 +321,10 @@ class World:
     def events(self, name: str, kind: str = "printer.state_changed") -> list[dict[str, Any]]:
         query = "SELECT data FROM app.outbox WHERE resource_id = %s AND type = %s ORDER BY sequence"
         return [row["data"] for row in self.db.execute(query, [self.ids[name], kind])]
+
+    def history(self, name: str, kind: str) -> list[dict[str, Any]]:
+        query = "SELECT detail FROM app.printer_history WHERE printer_id = %s AND kind = %s ORDER BY at, id"
+        return [row["detail"] for row in self.db.execute(query, [self.ids[name], kind])]
 
     def wait_state(self, name: str, state: str, timeout_s: float = 15.0) -> dict[str, Any]:
         wait_for(lambda: self.status(name)["state"] == state, timeout_s, f"state {state} of {name}")

@@ -265,6 +265,10 @@ class Fleet:
         """How many printers were ever sent a request: sessions that got as far as talking."""
         return len(self.asked)
 
+    async def _op_connects(self, _request: Json) -> Any:
+        """When printers were connected to, in order, in seconds of the monotonic clock."""
+        return sorted(at for relay in self.relays.values() for at in relay.times)
+
     async def _op_state(self, request: Json) -> Any:
         entry = self._find(request)
         return self._describe(entry) | {"record": self.printers[entry.serial].record}
