@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -175,10 +176,18 @@ class Keys:
         return b"\x01" + hashlib.sha256(point).digest()[:4] + ephemeral + body
 
 
+def prepare(files: int) -> None:
+    die_with_parent()
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
 class Gateway:
     """One soloprint-gateway process."""
 
-    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, postgres: Postgres, keys: Keys, ca: Path, log: Path, env: dict[str, str], files: int = 0
+    ) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
@@ -191,7 +200,7 @@ class Gateway:
         self.log = log.open("ab")
         program = BUILD / "bin" / "soloprint-gateway"
         self.process = subprocess.Popen(
-            [str(program)], env=environment, stdout=self.log, stderr=self.log, preexec_fn=die_with_parent
+            [str(program)], env=environment, stdout=self.log, stderr=self.log, preexec_fn=lambda: prepare(files)
         )
 
     @property
@@ -275,8 +284,12 @@ class World:
         self.db.execute("SELECT set_config('app.org_id', %s, false)", [str(self.org)])
 
     def start_gateway(self, **env: str) -> Gateway:
+        return self.start_gateway_with_files(0, **env)
+
+    def start_gateway_with_files(self, files: int, **env: str) -> Gateway:
+        """That may have so many files open; 0: as many as this process."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
-        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, env)
+        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, env, files)
         self.gateways.append(gateway)
         return gateway
 
