@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "gateway/file_box.h"
 #include "gateway/fleet.h"
+#include "gateway/http.h"
 #include "gateway/identity.h"
 
 enum {
@@ -53,6 +54,7 @@ static const struct config_item config[] = {
 
 struct process {
 	struct loop *loop;
+	struct http *http;
 	struct gateway gateway;
 	struct fleet fleet;
 	struct identity identity;
@@ -183,7 +185,11 @@ start(struct process *p)
 	struct sink_client client;
 
 	p->loop = loop_new();
+	p->http = http_new(p->loop);
+	if (!p->http)
+		return false;
 	dc.loop = p->loop;
+	dc.http = p->http;
 	p->gateway = (struct gateway){
 	    .loop = p->loop,
 	    .drivers = drivers,
@@ -222,6 +228,7 @@ finish(struct process *p)
 	for (int i = 0; i < DRIVERS_MOST; i++)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
+	http_free(p->http);
 	file_box_free(p->gateway.files);
 	resolver_free(p->gateway.resolver);
 	close(p->signal_fd);

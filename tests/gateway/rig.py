@@ -185,9 +185,7 @@ def prepare(files: int) -> None:
 class Gateway:
     """One soloprint-gateway process."""
 
-    def __init__(
-        self, postgres: Postgres, keys: Keys, ca: Path, log: Path, env: dict[str, str], files: int = 0
-    ) -> None:
+    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path, files: int = 0, **settings: str) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
@@ -195,7 +193,7 @@ class Gateway:
             "SOLOPRINT_GATEWAY_CA": str(ca),
             "SOLOPRINT_LOG_LEVEL": os.environ.get("SOLOPRINT_LOG_LEVEL", "info"),
         } | {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
-        environment |= env
+        environment |= {f"SOLOPRINT_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         self.log_path = log
         self.log = log.open("ab")
         program = BUILD / "bin" / "soloprint-gateway"
@@ -283,13 +281,10 @@ class World:
         self.db = self.postgres.connect()
         self.db.execute("SELECT set_config('app.org_id', %s, false)", [str(self.org)])
 
-    def start_gateway(self, **env: str) -> Gateway:
-        return self.start_gateway_with_files(0, **env)
-
-    def start_gateway_with_files(self, files: int, **env: str) -> Gateway:
-        """That may have so many files open; 0: as many as this process."""
+    def start_gateway(self, files: int = 0, **settings: str) -> Gateway:
+        """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS; files: how many it may have open, 0 as many as we."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
-        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, env, files)
+        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, files, **settings)
         self.gateways.append(gateway)
         return gateway
 
@@ -301,7 +296,7 @@ class World:
             "org_id": self.org,
             "id": printer,
             "name": row["name"],
-            "protocol": "bambu",
+            "protocol": row.get("protocol", "bambu"),
             "model": row["model"],
             "host": row["host"],
             "port": row["port"],

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from typing import Any
 
 from rig import BUILD, Gateway, World
@@ -162,6 +163,30 @@ def test_a_gateway_that_lost_its_leases_adds_nothing(world: World, gateway: Gate
     rows = [row["detail"] for row in world.db.execute(query, [world.org, woken["at"]])]
     assert not [row for row in rows if row["reason"] == "connection_lost"], rows
     assert other.stop() == 0
+
+
+def test_what_a_lost_lease_kept_from_being_written_is_no_history(world: World) -> None:
+    """The printer is another's when the error comes: the row is refused, and only who holds it next tells of it."""
+    for gateway in world.gateways:
+        if gateway.alive:
+            assert gateway.stop() == 0
+    world.start_gateway()
+    world.wait_connected()
+    seen = told(world, "x1c", False)
+    other = uuid.uuid4()
+    world.db.execute("INSERT INTO sec.gateways (id, name, started_at, heartbeat_at) VALUES (%s, 'x', now(), now())", [other])
+    world.db.execute(
+        "UPDATE sec.printer_index SET gateway_id = %s, fencing = fencing + 1, expires_at = now() + interval '3 s'"
+        " WHERE printer_id = %s",
+        [other, world.ids["x1c"]],
+    )
+    world.fleet.ctl("hms", "x1c", entries=[{"attr": ATTR, "code": CODE}])
+    wait_for(lambda: world.fleet.describe("x1c")["sessions"] == 0, 10, "end of the session")
+    assert not world.status("x1c")["errors"]
+    world.db.execute("DELETE FROM sec.gateways WHERE id = %s", [other])
+    wait_for(lambda: world.status("x1c")["errors"], 30, "the error, from who holds it again")
+    told(world, "x1c", False)
+    assert errors(world, "x1c")[seen:] == [(HMS, True), (HMS, False)]
 
 
 def test_the_courier_keeps_the_months(world: World) -> None:

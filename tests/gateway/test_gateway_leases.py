@@ -64,7 +64,7 @@ def peak(times: list[float], window_s: float) -> int:
 
 def test_a_restart_does_not_storm_the_network(world: World) -> None:
     began = time.monotonic()
-    gateway = world.start_gateway(SOLOPRINT_GATEWAY_CONNECTS=str(RATE))
+    gateway = world.start_gateway(connects=str(RATE))
     wait_for(lambda: all_connected(world), 30, "connections")
     times = [at for at in world.fleet.ctl("connects") if at > began]
     assert len(times) >= N
@@ -157,7 +157,7 @@ def reported_layers(world: World) -> dict[str, int]:
 
 def test_small_gateways_are_filled_and_large_ones_take_the_rest(world: World) -> None:
     stop_all(world)
-    small = world.start_gateway(SOLOPRINT_GATEWAY_SESSIONS="5")
+    small = world.start_gateway(sessions="5")
     wait_for(lambda: holders(world).get(None) == N - 5 and len(holders(world)) == 2, 10, "five, and no more")
     world.start_gateway()
     settled(world, 5, N - 5)
@@ -166,7 +166,7 @@ def test_small_gateways_are_filled_and_large_ones_take_the_rest(world: World) ->
 
 def test_too_few_descriptors_are_said_and_heeded(world: World) -> None:
     stop_all(world)
-    gateway: Gateway = world.start_gateway_with_files(300, SOLOPRINT_GATEWAY_SESSIONS="2000")
+    gateway: Gateway = world.start_gateway(300, sessions="2000")
     wait_for(lambda: holders(world).get(None) == N - (300 - 256) // 3, 10, "as many as there are descriptors for")
     said = gateway.log_path.read_text()
     assert '"limit":300' in said and f'"printers":{(300 - 256) // 3}' in said and '"needed":6256' in said
