@@ -121,9 +121,7 @@ def quantile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
-def measure_load(
-    world: World, gateway: Gateway, seconds: int, shape: str, rate: float, first: int
-) -> dict[str, Any]:
+def measure_load(world: World, gateway: Gateway, seconds: int, shape: str, rate: float, first: int) -> dict[str, Any]:
     world.db.execute("TRUNCATE bench.seen")
     broker, pid = world.fleet.ctl("broker", action="pid"), gateway.process.pid
     before = (cpu_of(pid), cpu_of(broker), postgres_cpu(world))
@@ -131,9 +129,7 @@ def measure_load(
     load = Load(world, rate, seconds, shape, first)
     load.process.wait(seconds + 60)
     took = time.monotonic() - began
-    values, missing = wait_for(
-        lambda: (r := lags(world, load)) and r[1] == 0 and r, 20, "every report in Postgres", 1
-    )
+    values, missing = wait_for(lambda: (r := lags(world, load)) and r[1] == 0 and r, 20, "every report in Postgres", 1)
     after = (cpu_of(pid), cpu_of(broker), postgres_cpu(world))
     n = len(values)
     each = [round((b - a) / n * 1e6, 1) for a, b in zip(before, after, strict=True)]
@@ -243,10 +239,10 @@ def verdict(steps: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--steps", default="100,1000", help="numbers of sessions, one after the other; full: 100,1000,5000"
     )
-    parser.add_argument("--steps", default="100,1000", help="numbers of sessions, one after the other; full: 100,1000,5000")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rate", type=float, default=1, help="reports per second and printer")
     parser.add_argument("--quick", action="store_true", help="50 and 200 sessions for 5 s: does it work at all")

@@ -174,7 +174,9 @@ def test_what_a_lost_lease_kept_from_being_written_is_no_history(world: World) -
     world.wait_connected()
     seen = told(world, "x1c", False)
     other = uuid.uuid4()
-    world.db.execute("INSERT INTO sec.gateways (id, name, started_at, heartbeat_at) VALUES (%s, 'x', now(), now())", [other])
+    world.db.execute(
+        "INSERT INTO sec.gateways (id, name, started_at, heartbeat_at) VALUES (%s, 'x', now(), now())", [other]
+    )
     world.db.execute(
         "UPDATE sec.printer_index SET gateway_id = %s, fencing = fencing + 1, expires_at = now() + interval '3 s'"
         " WHERE printer_id = %s",

@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import Any
 
-from rig import Gateway, World
+from rig import ROOT, Gateway, World
 from virtual_fleet.harness import wait_for
 
 N = 40
@@ -183,15 +183,22 @@ def test_claims_do_not_walk_what_others_hold(world: World) -> None:
     other, org = uuid.uuid4(), uuid.uuid4()
     db.execute("BEGIN")
     try:
-        db.execute("INSERT INTO sec.gateways (id, name, started_at, heartbeat_at) VALUES (%s, 'o', now(), now())", [other])
+        db.execute(
+            "INSERT INTO sec.gateways (id, name, started_at, heartbeat_at) VALUES (%s, 'o', now(), now())", [other]
+        )
         db.execute(
             "INSERT INTO sec.printer_index (printer_id, org_id, protocol, enabled, config_version, gateway_id, fencing,"
             " expires_at) SELECT gen_random_uuid(), %s, 'bambu', true, 1, %s, 1, now() + '1 min' FROM generate_series(1, 20000)",
             [org, other],
         )
-        db.execute("UPDATE sec.printer_index SET gateway_id = %s, expires_at = now() + '1 min' WHERE org_id = %s", [other, world.org])
+        db.execute(
+            "UPDATE sec.printer_index SET gateway_id = %s, expires_at = now() + '1 min' WHERE org_id = %s",
+            [other, world.org],
+        )
         db.execute("ANALYZE sec.printer_index")
-        claim = claim_statement().replace("$1", "'%s'::uuid" % uuid.uuid4()).replace("$2", "'10 s'::interval").replace("$3", "1000")
+        claim = claim_statement()
+        for place, value in ("$1", f"'{uuid.uuid4()}'::uuid"), ("$2", "'10 s'::interval"), ("$3", "1000"):
+            claim = claim.replace(place, value)
         plan = db.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claim}").fetchone()
         assert plan is not None
         top = plan["QUERY PLAN"][0]["Plan"]
@@ -201,7 +208,5 @@ def test_claims_do_not_walk_what_others_hold(world: World) -> None:
 
 
 def claim_statement() -> str:
-    from rig import ROOT
-
     text = (ROOT / "gateway" / "gateway.sql").read_text()
     return text.split("-- name: gw_claim :many\n")[1].split(";")[0].split("\n", 1)[1]

@@ -17,8 +17,7 @@ test_take(void)
 	is_int(pace_take(&p, &limits, now + 500000), 0, "when the last one is over: now");
 	is_int(pace_take(&p, &limits, now + 500000), 10000, "a gap after the one before");
 	for (int i = 0; i < 3; i++)
-		is_int(pace_take(&p, &limits, now + 900000000), 0,
-		    "a rest does not save up more");
+		is_int(pace_take(&p, &limits, now + 900000000), 0, "a rest does not save up more");
 	is_int(pace_take(&p, &limits, now + 900000000), 10000, "than the burst");
 }
 
