@@ -9,7 +9,7 @@ CC       := gcc
 endif
 PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl glib-2.0
-PKGS_GW  := json-c libpq libmosquitto libcurl libssl libcrypto libsystemd zlib
+PKGS_GW  := json-c libpq libmosquitto libcurl libssl libcrypto libsystemd zlib liburiparser
 # Debian gives these no .pc file.
 LIBS_GW  := -lwslay -lhttp_parser
 PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib expat liburiparser
