@@ -3,6 +3,7 @@
 #define GATEWAY_PRUSALINK_CONN_H
 
 #include "gateway/http.h"
+#include "gateway/http_url.h"
 #include "gateway/prusalink_state.h"
 #include "gateway/session.h"
 

@@ -287,7 +287,7 @@ class World:
             "org_id": self.org,
             "id": printer,
             "name": row["name"],
-            "protocol": "bambu",
+            "protocol": row.get("protocol", "bambu"),
             "model": row["model"],
             "host": row["host"],
             "port": row["port"],
