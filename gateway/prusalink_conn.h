@@ -31,7 +31,9 @@ struct prusalink {
 	struct http_call *order;
 	bool order_waits, order_starts;
 	char order_method[8], order_path[PRUSALINK_URL];
-	int64_t job_before; /* the printer's job when the last start was sent */
+	/* The printer's job when a start was sent, and when the last one was sent that may have
+	 * begun something. */
+	int64_t order_before, job_before;
 	/* The upload. */
 	struct transfer *transfer;
 	struct http_call *upload;
