@@ -194,7 +194,7 @@ interval_ms(const struct prusalink *p)
 static void
 later(struct prusalink *p, int64_t ms)
 {
-	if (!prusalink_next(p) && !p->order)
+	if (!p->order) /* else its answer is followed by a question */
 		timer_set(loop_of(p), &p->timer, ms);
 }
 
@@ -323,7 +323,7 @@ apply(struct prusalink *p)
 	changed = prusalink_map(&p->state, &now, session_record(p->s));
 	session_report(p->s, p->told ? changed : columns, REASON_NONE);
 	p->told = true;
-	prusalink_upload_next(p);
+	prusalink_next(p);
 	later(p, interval_ms(p));
 }
 

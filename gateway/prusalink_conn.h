@@ -27,7 +27,7 @@ struct prusalink {
 	bool up, told;    /* told: a report came in this connection */
 	int misses, bad;  /* in a row: no answer; answers that were none */
 	int64_t hurry_ms; /* loop time until which the printer is asked more often */
-	/* A command or start that waits for its turn or runs. */
+	/* A command or start that waits for a status or runs. */
 	struct http_call *order;
 	bool order_waits, order_starts;
 	char order_method[8], order_path[PRUSALINK_URL];
@@ -46,10 +46,8 @@ struct http_call *prusalink_send(struct prusalink *p, struct http_request *r, co
     const char *path, http_done done);
 /* Asks for a status as soon as nothing else runs. */
 void prusalink_poll_now(struct prusalink *p);
-/* Sends what waits for its turn: true when something was. */
-bool prusalink_next(struct prusalink *p);
-/* A status has just come: an upload that waits for one begins. */
-void prusalink_upload_next(struct prusalink *p);
+/* A status has just come: sends what waits for one. */
+void prusalink_next(struct prusalink *p);
 /* Ends what runs and waits besides polling. */
 void prusalink_drop_orders(struct prusalink *p);
 

@@ -46,7 +46,7 @@ on_answer(void *ctx, const struct http_reply *reply)
 static void
 send_order(struct prusalink *p)
 {
-	struct http_request r = {0};
+	struct http_request r = {.once = true};
 
 	p->order_waits = false;
 	p->order = prusalink_send(p, &r, p->order_method, p->order_path, on_answer);
@@ -54,14 +54,15 @@ send_order(struct prusalink *p)
 		session_answer(p->s, ANSWER_REFUSED, NULL);
 }
 
-/* The printer has few connections: an order waits for the answer that is awaited. */
+/* An order goes out behind a status, on the same connection: it is alive then, and there is none
+ * to spare for another; and the nonce is new. */
 static void
 order(struct prusalink *p, const char *method, bool start)
 {
 	snprintf(p->order_method, sizeof(p->order_method), "%s", method);
 	p->order_starts = start;
 	p->order_waits = true;
-	prusalink_next(p);
+	prusalink_poll_now(p);
 }
 
 void
@@ -136,15 +137,16 @@ prusalink_is_job(const void *d, const struct transfer *t, const struct record *r
 	char name[NAME_MOST + 1];
 	size_t storage = strcspn(t->remote, "/");
 
-	if (!r->job.present || !t->remote[0])
+	if (!r->job.present)
 		return false;
 	if (p->job_before != PRUSALINK_NO_JOB && p->state.running == p->job_before)
 		return false;
-	if (strcasecmp(r->job.file, t->remote) == 0)
+	if (t->remote[0] && strcasecmp(r->job.file, t->remote) == 0)
 		return true;
 	name_of(t, name);
-	return strcasecmp(r->job.name, name) == 0 &&
-	    strncasecmp(r->job.file, t->remote, storage + 1) == 0;
+	if (strcasecmp(r->job.name, name) != 0)
+		return false;
+	return !t->remote[0] || strncasecmp(r->job.file, t->remote, storage + 1) == 0;
 }
 
 /* --- uploads ---------------------------------------------------------------------------------- */
@@ -221,16 +223,14 @@ finish_early(struct prusalink *p, enum upload_end end, const char *words)
 	session_upload_done(p->s, end, words);
 }
 
-void
-prusalink_upload_next(struct prusalink *p)
+static void
+send_file(struct prusalink *p)
 {
 	static const struct http_header overwrite[] = {{"Overwrite", "?1"}};
 	struct transfer *t = p->transfer;
 	struct http_request r = {.headers = overwrite, .n_headers = 1};
 	char name[NAME_MOST + 1], escaped[3 * sizeof(name)], path[PRUSALINK_URL];
 
-	if (!p->upload_waits)
-		return;
 	p->upload_waits = false;
 	if (!p->state.storage[0]) {
 		finish_early(p, UPLOAD_NO_SPACE, "no storage");
@@ -280,16 +280,13 @@ prusalink_abort(void *d)
 
 /* --- turns ------------------------------------------------------------------------------------ */
 
-bool
+void
 prusalink_next(struct prusalink *p)
 {
-	if (p->poll || p->order || !p->client)
-		return false;
-	if (p->order_waits) {
+	if (p->upload_waits)
+		send_file(p);
+	if (p->order_waits && !p->order)
 		send_order(p);
-		return p->order != NULL;
-	}
-	return false;
 }
 
 void
