@@ -179,16 +179,21 @@ get(struct prusalink *p, const char *path, http_done done)
 	must(p->poll != NULL);
 }
 
+/* Never so long that we would take it for silence. */
 static int64_t
 interval_ms(const struct prusalink *p)
 {
+	int64_t most = session_gateway(p->s)->silence_ms / 2, ms = IDLE_MS;
+
 	if (p->state.passing)
-		return PASSING_MS;
-	if (p->upload)
-		return UPLOADING_MS;
-	if (loop_now(loop_of(p)) < p->hurry_ms)
-		return HURRY_MS;
-	return printer_state_busy(p->state.last) ? PRINTING_MS : IDLE_MS;
+		ms = PASSING_MS;
+	else if (p->upload)
+		ms = UPLOADING_MS;
+	else if (loop_now(loop_of(p)) < p->hurry_ms)
+		ms = HURRY_MS;
+	else if (printer_state_busy(p->state.last))
+		ms = PRINTING_MS;
+	return ms < most ? ms : most;
 }
 
 static void

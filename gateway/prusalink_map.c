@@ -98,10 +98,10 @@ enter(struct prusalink_state *p, enum printer_state to, const struct prusalink_w
 		p->outcome = OUTCOME_COMPLETED;
 	} else if (to == PRINTER_FAILED) {
 		p->outcome = OUTCOME_CANCELLED;
-	} else {
+	} else if (to != PRINTER_ERROR || p->last != PRINTER_FAILED) {
 		p->outcome = OUTCOME_NONE;
 		p->started_ms = 0;
-	}
+	} /* else an error has ended a job, which is still there to be seen */
 	p->last = to;
 	p->seen_state = true;
 }
@@ -126,7 +126,7 @@ follow(struct prusalink_state *p, const struct prusalink_when *now)
 	p->last_remaining_s = p->remaining_s;
 	if (!p->passing && p->job != PRUSALINK_NO_JOB)
 		p->running = p->job;
-	else if (p->last == PRINTER_IDLE || p->last == PRINTER_ERROR)
+	else if (p->last == PRINTER_IDLE)
 		p->running = PRUSALINK_NO_JOB;
 }
 
@@ -167,8 +167,7 @@ map_job(struct prusalink_state *p, struct record *r)
 	struct rec_job j;
 
 	memset(&j, 0, sizeof(j));
-	j.present = printer_state_busy(p->last) || p->last == PRINTER_FINISHED ||
-	    p->last == PRINTER_FAILED;
+	j.present = printer_state_busy(p->last) || p->outcome != OUTCOME_NONE;
 	if (!j.present) {
 		p->last_percent = 0;
 		return RECORD_SET(r, job, &j, REC_JOB);
