@@ -1,7 +1,9 @@
 #include "gateway/bambu.h"
 #include "gateway/driver.h"
+#include "gateway/prusalink.h"
 
 /* One line per protocol. */
 const struct driver *const drivers[DRIVERS_MOST] = {
     &bambu_driver,
+    &prusalink_driver,
 };
