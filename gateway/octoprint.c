@@ -142,11 +142,13 @@ octo_call(struct octo *o, enum octo_call kind, const char *path, const struct bu
 	octo_call_with(o, kind, path, &r, done);
 }
 
-/* While it starts another server answers in its place that knows nothing of all this, or the web
- * server in front of it says that it is not there. */
+/* While it starts another server answers in its place, some versions of it without headers; or the
+ * web server in front says that nobody is there. */
 static bool
 is_starting(const struct http_reply *r)
 {
+	if (r->fault != HTTP_OK)
+		return r->fault == HTTP_BROKEN && strstr(r->words, "HTTP/0.9") != NULL;
 	return r->status == 502 || r->status == 503 || r->status == 504 ||
 	    (r->status == 404 && str_eq(r->body, STR("Not found")));
 }
@@ -162,7 +164,7 @@ octo_answered(struct octo *o, const struct http_reply *r)
 		session_gateway(o->s)->counters.ignored++;
 		return true;
 	}
-	if (r->fault == HTTP_OK && is_starting(r))
+	if (is_starting(r))
 		reason = REASON_STARTING;
 	else if (r->fault == HTTP_OK && (r->status == 401 || r->status == 403))
 		reason = REASON_WRONG_ACCESS_CODE;
@@ -256,9 +258,13 @@ on_printer(void *ctx, const struct http_reply *r)
 	o->calls[CALL_PRINTER] = NULL;
 	if (!octo_answered(o, r))
 		return;
+	if (o->stale_poll) { /* the websocket was quicker */
+		session_heard(o->s);
+		return;
+	}
 	v = json_of(o, r);
-	good = r->status == 409 || (v && (o->stale_poll || octo_take_printer(&o->state, v)));
-	if (r->status == 409 && !o->stale_poll)
+	good = r->status == 409 || (v && octo_take_printer(&o->state, v));
+	if (r->status == 409)
 		octo_take_no_printer(&o->state);
 	if (good) /* the job second: it is not older than the state */
 		octo_call(o, CALL_JOB, "/api/job", NULL, on_job);

@@ -3,11 +3,13 @@
 #define GATEWAY_OCTOPRINT_LINK_H
 
 #include "gateway/http.h"
+#include "gateway/http_url.h"
 #include "gateway/octoprint_camera.h"
 #include "gateway/octoprint_command.h"
 #include "gateway/octoprint_report.h"
 #include "gateway/session.h"
-#include "gateway/ws.h"
+
+struct ws;
 
 struct octo_env {
 	struct http *http;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -110,7 +111,7 @@ class RealOctoPrint:
             raise AssertionError("OctoPrint ended: " + (self.folder / "log").read_text()[-3000:])
         try:
             return self.call("GET", "/api/version")[0] == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):  # while it starts, another server answers "Not found", bare
             return False
 
     def stop(self) -> None:
