@@ -15,11 +15,11 @@ enum {
 	/* A websocket without a message for so long is backed by a question: it says nothing while
 	 * there is no printer. */
 	QUIET_MS = 15000,
-	CALL_MS = 10000,
+	CALL_MS = 15000,
 	ANSWER_MOST = 256 * 1024,
 	SETTINGS_MOST = 1024 * 1024,
-	COLUMNS = REC_STATE | REC_JOB | REC_TEMPERATURES | REC_FANS | REC_SPEED | REC_LIGHTS | REC_AMS |
-	    REC_ERRORS | REC_FIRMWARE,
+	COLUMNS = REC_STATE | REC_JOB | REC_TEMPERATURES | REC_FANS | REC_SPEED | REC_LIGHTS |
+	    REC_AMS | REC_ERRORS | REC_FIRMWARE,
 };
 
 static void on_tick(void *ctx);
@@ -108,11 +108,11 @@ octo_fail(struct octo *o, enum conn_reason reason)
 /* --- requests --------------------------------------------------------------------------------- */
 
 void
-octo_call_with(struct octo *o, enum octo_call kind, const char *path, struct http_request *r,
-    http_done done)
+octo_call_with(
+    struct octo *o, enum octo_call kind, const char *path, struct http_request *r, http_done done)
 {
-	const struct http_header headers[] = {{"X-Api-Key", session_secret(o->s)},
-	    {"Accept", "application/json"}};
+	const struct http_header headers[] = {
+	    {"X-Api-Key", session_secret(o->s)}, {"Accept", "application/json"}};
 	char url[OCTO_PATH * 3 + 200];
 
 	must(o->calls[kind] == NULL);
@@ -125,8 +125,8 @@ octo_call_with(struct octo *o, enum octo_call kind, const char *path, struct htt
 }
 
 void
-octo_call(struct octo *o, enum octo_call kind, const char *path, const struct buf *body,
-    http_done done)
+octo_call(
+    struct octo *o, enum octo_call kind, const char *path, const struct buf *body, http_done done)
 {
 	struct http_request r = {
 	    .method = "GET",
@@ -153,6 +153,15 @@ is_starting(const struct http_reply *r)
 	    (r->status == 404 && str_eq(r->body, STR("Not found")));
 }
 
+/* The websocket does not tell enough to do without questions. */
+static bool
+is_quiet(const struct octo *o)
+{
+	int64_t now = loop_now(session_gateway(o->s)->loop);
+
+	return !o->authed || o->pushed_ms == 0 || now - o->pushed_ms >= QUIET_MS;
+}
+
 bool
 octo_answered(struct octo *o, const struct http_reply *r)
 {
@@ -160,7 +169,8 @@ octo_answered(struct octo *o, const struct http_reply *r)
 
 	if (r->fault == HTTP_OK && r->first_byte_us > 0)
 		session_round_trip(o->s, r->first_byte_us);
-	if (r->fault == HTTP_TOO_LARGE) {
+	/* A large file keeps its one thread busy while the websocket goes on. */
+	if (r->fault == HTTP_TOO_LARGE || (r->fault == HTTP_TIMEOUT && !is_quiet(o))) {
 		session_gateway(o->s)->counters.ignored++;
 		return true;
 	}
@@ -232,6 +242,14 @@ after_poll(struct octo *o)
 }
 
 static void
+after_stale_poll(struct octo *o)
+{
+	session_heard(o->s);
+	if (o->asked)
+		octo_poll_in(o, 0);
+}
+
+static void
 on_job(void *ctx, const struct http_reply *r)
 {
 	struct octo *o = ctx;
@@ -240,11 +258,13 @@ on_job(void *ctx, const struct http_reply *r)
 	o->calls[CALL_JOB] = NULL;
 	if (!octo_answered(o, r))
 		return;
+	if (o->stale_poll) {
+		after_stale_poll(o);
+		return;
+	}
 	v = json_of(o, r);
-	if (!o->stale_poll && v && octo_take_job(&o->state, v))
+	if (v && octo_take_job(&o->state, v))
 		after_poll(o);
-	else
-		session_heard(o->s);
 	json_object_put(v);
 }
 
@@ -258,8 +278,8 @@ on_printer(void *ctx, const struct http_reply *r)
 	o->calls[CALL_PRINTER] = NULL;
 	if (!octo_answered(o, r))
 		return;
-	if (o->stale_poll) { /* the websocket was quicker */
-		session_heard(o->s);
+	if (o->stale_poll) {
+		after_stale_poll(o);
 		return;
 	}
 	v = json_of(o, r);
@@ -276,7 +296,7 @@ poll(struct octo *o)
 {
 	if (o->calls[CALL_PRINTER] || o->calls[CALL_JOB])
 		return;
-	o->stale_poll = false;
+	o->asked = o->stale_poll = false;
 	octo_call(o, CALL_PRINTER, "/api/printer?exclude=sd", NULL, on_printer);
 }
 
@@ -290,10 +310,9 @@ static void
 on_tick(void *ctx)
 {
 	struct octo *o = ctx;
-	int64_t now = loop_now(session_gateway(o->s)->loop);
 
 	octo_poll_in(o, POLL_MS);
-	if (!o->authed || !o->state.full || now - o->pushed_ms >= QUIET_MS)
+	if (o->asked || !o->state.full || is_quiet(o))
 		poll(o);
 }
 
@@ -328,7 +347,7 @@ connect_to(void *d, const char *address, int port)
 
 	octo_state_forget(&o->state);
 	memset(&o->camera, 0, sizeof(o->camera));
-	o->asked_settings = o->authed = false;
+	o->asked_settings = o->asked = o->authed = false;
 	o->push_at = o->push_wait_ms = o->pushed_ms = 0;
 	snprintf(o->host, sizeof(o->host), "%s", address);
 	o->port = port;

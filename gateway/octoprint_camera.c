@@ -49,8 +49,9 @@ resolve(const char *text, const char *host, int port, char *out, size_t size)
 	snprintf(base, sizeof(base), strchr(host, ':') ? "http://[%s]:%d/" : "http://%s:%d/", host,
 	    port == OCTOPRINT_PORT ? WEB_PORT : port);
 	good = u && curl_url_set(u, CURLUPART_URL, base, 0) == CURLUE_OK &&
-	    curl_url_set(u, CURLUPART_URL, text, 0) == CURLUE_OK && part_is(u, CURLUPART_SCHEME, http) &&
-	    lacks(u, CURLUPART_USER) && lacks(u, CURLUPART_PASSWORD);
+	    curl_url_set(u, CURLUPART_URL, text, 0) == CURLUE_OK &&
+	    part_is(u, CURLUPART_SCHEME, http) && lacks(u, CURLUPART_USER) &&
+	    lacks(u, CURLUPART_PASSWORD);
 	if (good && part_is(u, CURLUPART_HOST, local))
 		good = curl_url_set(u, CURLUPART_HOST, host, 0) == CURLUE_OK;
 	good = good && part_is(u, CURLUPART_HOST, own) &&
@@ -66,14 +67,13 @@ static bool
 find(struct json_object *webcam, const char *old, const char *compat, char *out, size_t size)
 {
 	struct json_object *list = reading_member(webcam, "webcams");
-	size_t n =
-	    json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+	size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 
 	if (reading_text(reading_member(webcam, old), out, size) && out[0])
 		return true;
 	for (size_t i = 0; i < n && i < 16; i++) {
-		struct json_object *one =
-		    reading_member(json_object_array_get_idx(list, i), "compat");
+		struct json_object *one = reading_member(
+		    json_object_array_get_idx(list, i), "compat");
 
 		if (reading_text(reading_member(one, compat), out, size) && out[0])
 			return true;

@@ -95,8 +95,8 @@ temperatures(const struct command *c, struct octo_steps *s, const char **why)
 
 	if (dc != REC_NONE && dc >= 0) {
 		b = step(s, "/api/printer/tool");
-		buf_fmt(b, "{\"command\":\"target\",\"targets\":{\"tool%d\":",
-		    c->u.temperatures.nozzle);
+		buf_fmt(b,
+		    "{\"command\":\"target\",\"targets\":{\"tool%d\":", c->u.temperatures.nozzle);
 		put_tenths(b, dc);
 		buf_str(b, STR("}}"));
 	}
@@ -113,9 +113,8 @@ home(const struct command *c, struct octo_steps *s, const char **why)
 	struct buf *b = step(s, "/api/printer/printhead");
 
 	(void)why;
-	buf_fmt(b, "{\"command\":\"home\",\"axes\":[%s%s%s",
-	    all || c->u.home.x ? "\"x\"," : "", all || c->u.home.y ? "\"y\"," : "",
-	    all || c->u.home.z ? "\"z\"," : "");
+	buf_fmt(b, "{\"command\":\"home\",\"axes\":[%s%s%s", all || c->u.home.x ? "\"x\"," : "",
+	    all || c->u.home.y ? "\"y\"," : "", all || c->u.home.z ? "\"z\"," : "");
 	b->p[b->n - 1] = ']';
 	buf_char(b, '}');
 	return true;

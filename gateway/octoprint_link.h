@@ -8,8 +8,7 @@
 #include "gateway/octoprint_command.h"
 #include "gateway/octoprint_report.h"
 #include "gateway/session.h"
-
-struct ws;
+#include "gateway/ws.h"
 
 struct octo_env {
 	struct http *http;
@@ -40,7 +39,9 @@ struct octo {
 	struct timer tick;
 	struct octo_state state;
 	struct camera_source camera;
-	bool asked_settings, stale_poll;
+	bool asked_settings;
+	bool asked;      /* the state is wanted, whatever the websocket says */
+	bool stale_poll; /* the websocket was quicker than the poll on its way */
 	/* The websocket. */
 	struct ws *ws;
 	bool authed;
@@ -49,18 +50,19 @@ struct octo {
 	/* What is being sent. */
 	struct octo_steps steps;
 	int32_t at_step;
-	bool no_error;  /* the command only has to dismiss the end of a job */
+	bool no_error; /* the command only has to dismiss the end of a job */
 	struct transfer *transfer;
 	char started[OCTO_PATH]; /* the file that was started last, and when; Unix time */
 	int64_t started_ms;
 };
 
-/* Sends a request of one kind to this OctoPrint with its key; body NULL: GET, else a POST of JSON. */
-void octo_call(struct octo *o, enum octo_call kind, const char *path, const struct buf *body,
-    http_done done);
+/* Sends a request of one kind to this OctoPrint with its key; body NULL: GET, else a POST of JSON.
+ */
+void octo_call(
+    struct octo *o, enum octo_call kind, const char *path, const struct buf *body, http_done done);
 /* The same with everything else as in *r. */
-void octo_call_with(struct octo *o, enum octo_call kind, const char *path, struct http_request *r,
-    http_done done);
+void octo_call_with(
+    struct octo *o, enum octo_call kind, const char *path, struct http_request *r, http_done done);
 
 /* Tells the session what the state has become. */
 void octo_report(struct octo *o);

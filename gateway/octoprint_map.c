@@ -38,11 +38,12 @@ own_state(const struct octo_state *o)
 		return PRINTER_ERROR;
 	if (!(f & OCTO_OPERATIONAL))
 		return PRINTER_OFFLINE;
-	if (f & (OCTO_PAUSED | OCTO_PAUSING))
+	if (f & OCTO_PAUSED)
 		return PRINTER_PAUSED;
 	if (f & OCTO_STARTING)
 		return PRINTER_PREPARING;
-	if (f & (OCTO_PRINTING | OCTO_RESUMING | OCTO_FINISHING | OCTO_CANCELLING))
+	/* Pausing is not paused yet: "resume" would be lost. */
+	if (f & (OCTO_PRINTING | OCTO_PAUSING | OCTO_RESUMING | OCTO_FINISHING | OCTO_CANCELLING))
 		return PRINTER_PRINTING;
 	return f & OCTO_READY ? PRINTER_IDLE : PRINTER_PREPARING; /* sends a file to its card */
 }

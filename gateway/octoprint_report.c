@@ -205,8 +205,7 @@ take_temperatures(struct octo_state *o, struct json_object *v)
 static void
 take_history(struct octo_state *o, struct json_object *list)
 {
-	size_t n =
-	    json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+	size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 
 	if (n > 0 && (o->flags & OCTO_OPERATIONAL))
 		take_temperatures(o, json_object_array_get_idx(list, n - 1));
@@ -218,8 +217,7 @@ bool
 octo_take_version(struct octo_state *o, struct json_object *v)
 {
 	return reading_member(v, "api") != NULL &&
-	    reading_text(reading_member(v, "server"), o->server, sizeof(o->server)) &&
-	    o->server[0];
+	    reading_text(reading_member(v, "server"), o->server, sizeof(o->server)) && o->server[0];
 }
 
 bool
@@ -287,8 +285,8 @@ octo_words(struct json_tokener *tokener, struct str body, char *out, size_t size
 static void
 take_terminal(struct octo_state *o, struct json_object *lines)
 {
-	size_t n =
-	    json_object_is_type(lines, json_type_array) ? json_object_array_length(lines) : 0;
+	size_t n = json_object_is_type(lines, json_type_array) ? json_object_array_length(lines)
+							       : 0;
 	char line[128];
 
 	for (size_t i = 0; i < n && i < LINES_MOST; i++) {

@@ -233,7 +233,8 @@ on_uploaded(void *ctx, const struct http_reply *r)
 		return;
 	}
 	if (accepted(r)) {
-		session_upload_done(o->s, UPLOAD_BROKEN, "OctoPrint does not say where the file is");
+		session_upload_done(
+		    o->s, UPLOAD_BROKEN, "OctoPrint does not say where the file is");
 		return;
 	}
 	octo_words(o->env->tokener, r->body, words, sizeof(words));
