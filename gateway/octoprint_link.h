@@ -50,7 +50,7 @@ struct octo {
 	/* What is being sent. */
 	struct octo_steps steps;
 	int32_t at_step;
-	bool no_error; /* the command only has to dismiss the end of a job */
+	bool mute; /* the command's answer is of no interest any more: an emergency stop was sent */
 	struct transfer *transfer;
 	char started[OCTO_PATH]; /* the file that was started last, and when; Unix time */
 	int64_t started_ms;

@@ -112,6 +112,8 @@ follow(struct octo_state *o, int64_t unix_ms)
 		if (to != o->last && !(o->last == PRINTER_OFFLINE && to == PRINTER_ERROR))
 			o->outcome = OUTCOME_NONE;
 		o->last = to;
+	} else if (o->last == PRINTER_OFFLINE && o->outcome == OUTCOME_FAILED) {
+		o->last = PRINTER_FAILED; /* it is told now that the printer is back */
 	} else if (still_at_end(o)) {
 		if (!o->job.path[0]) /* taken over from before this process */
 			o->job = o->selected;

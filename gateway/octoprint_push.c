@@ -14,7 +14,7 @@ enum {
 /* Events that something follows from; of the terminal, lines that set fans and speed. */
 #define SUBSCRIBE                                                                                  \
 	"{\"subscribe\":{\"state\":{\"logs\":\"Send: (N\\\\d+ )?M(106|107|220)\\\\b\","            \
-	"\"messages\":false},\"events\":[\"PrintStarted\",\"PrintDone\",\"PrintFailed\","          \
+	"\"messages\":false},\"events\":[\"FileSelected\",\"PrintStarted\",\"PrintDone\",\"PrintFailed\","          \
 	"\"PrintCancelled\",\"PrinterStateChanged\",\"Disconnected\",\"Error\",\"FirmwareData\"]," \
 	"\"plugins\":false}}"
 /* One "current" message in so many half seconds, at most. */

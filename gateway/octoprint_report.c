@@ -69,8 +69,9 @@ take_state(struct octo_state *o, struct json_object *state)
 	struct json_object *flags = reading_member(state, "flags");
 	char text[OCTO_NAME] = "";
 	uint32_t set = OCTO_READY;
+	bool operational;
 
-	if (!json_object_is_type(flags, json_type_object))
+	if (!reading_bool(reading_member(flags, "operational"), &operational))
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		bool on;
@@ -317,6 +318,14 @@ on_state(struct octo_state *o, struct json_object *payload)
 }
 
 static enum octo_push
+on_selected(struct octo_state *o, struct json_object *payload)
+{
+	take_file(&o->selected, payload);
+	o->percent = o->left_s = REC_NONE;
+	return OCTO_EVENT;
+}
+
+static enum octo_push
 on_started(struct octo_state *o, struct json_object *payload)
 {
 	take_file(&o->selected, payload);
@@ -376,6 +385,7 @@ take_event(struct octo_state *o, struct json_object *event)
 	} events[] = {
 	    {"Disconnected", on_lost},
 	    {"Error", on_lost},
+	    {"FileSelected", on_selected}, /* before the state of its print */
 	    {"FirmwareData", on_firmware},
 	    {"PrintCancelled", on_cancelled},
 	    {"PrintDone", on_done},

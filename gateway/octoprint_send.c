@@ -106,7 +106,8 @@ on_step(void *ctx, const struct http_reply *r)
 	if (a == ANSWER_ACCEPTED)
 		note_told(o);
 	octo_steps_fini(&o->steps);
-	tell(o, a, words);
+	if (!o->mute)
+		tell(o, a, words);
 }
 
 static void
@@ -134,6 +135,7 @@ stop_at_once(struct octo *o, const struct command *c)
 	struct octo_steps s;
 	const char *why;
 
+	o->mute = o->calls[CALL_COMMAND] != NULL;
 	if (octo_steps(c, &s, &why) && !o->calls[CALL_EMERGENCY])
 		octo_call(o, CALL_EMERGENCY, s.step[0].path, &s.step[0].body, on_emergency);
 	octo_steps_fini(&s);
@@ -169,9 +171,14 @@ octo_command(void *d, const struct command *c)
 		stop_at_once(o, c);
 		return;
 	}
+	if (o->calls[CALL_COMMAND]) {
+		tell(o, ANSWER_BUSY, "OctoPrint has not answered the last command yet");
+		return;
+	}
 	why = need_not(o, c, &a);
-	if (!why && !o->calls[CALL_COMMAND] && octo_steps(c, &o->steps, &why)) {
+	if (!why && octo_steps(c, &o->steps, &why)) {
 		o->at_step = 0;
+		o->mute = false;
 		next_step(o);
 		return;
 	}
@@ -323,17 +330,29 @@ octo_start(void *d, struct transfer *t)
 	buf_fini(&body);
 }
 
-/* A file has its own path; one that was printing before ours was started is another print of it. */
+/* The path that is expected, for a send of which this process has not seen the upload. */
+static void
+expected_path(const struct transfer *t, char *out, size_t size)
+{
+	char path[OCTO_PATH + sizeof(FOLDER)];
+
+	if (t->remote[0])
+		snprintf(path, sizeof(path), "%s", t->remote);
+	else
+		snprintf(path, sizeof(path), FOLDER "/%s", t->filename);
+	reading_clean(str_from(path), out, size);
+}
+
+/* A file has its own path; a job that began before ours was started is another print of it. */
 bool
 octo_is_job(const void *d, const struct transfer *t, const struct record *r)
 {
 	const struct octo *o = d;
 	char file[sizeof(r->job.file)];
 
-	reading_clean(str_from(t->remote), file, sizeof(file));
-	if (!r->job.present || !file[0] || strcmp(file, r->job.file) != 0)
+	expected_path(t, file, sizeof(file));
+	if (!r->job.present || strcmp(file, r->job.file) != 0)
 		return false;
-	if (strcmp(o->started, t->remote) != 0 || !r->job.started_ms)
-		return true;
-	return r->job.started_ms >= o->started_ms - EARLY_MS;
+	return !t->remote[0] || strcmp(o->started, t->remote) != 0 ||
+	    r->job.started_ms >= o->started_ms - EARLY_MS;
 }

@@ -44,7 +44,15 @@ BAMBU = Kind(
     long={"layers": 5000, "layer_s": 60},
     job_name="benchy",
 )
-KINDS: tuple[Kind, ...] = (BAMBU,)
+OCTOPRINT = Kind(
+    protocol="octoprint",
+    printer={"protocol": "octoprint"},
+    short={"seconds": 400},
+    long={"seconds": 500000},
+    job_name="benchy.gcode",
+    failed_state=("error",),
+)
+KINDS: tuple[Kind, ...] = (BAMBU, OCTOPRINT)
 IDS = [kind.protocol for kind in KINDS]
 ROLES = ("job", "net", "code", "noise", "mute")
 PRINTERS: list[dict[str, Any]] = [

@@ -34,6 +34,23 @@ FAULTS = {
     "slow_upload": "`bytes_s` read of an upload per second",
     "cut_upload": "the connection is cut after `bytes` of an upload",
 }
+HOSTILE = [
+    "",
+    "nothing",
+    "[1, 2",
+    "null",
+    "[]",
+    "{}",
+    '{"current": 1}',
+    '{"current": {"state": {"flags": {}}}}',
+    '{"current": {"state": {"flags": {"operational": "maybe"}}, "job": 3}}',
+    '{"current": {"state": {"flags": {"operational": true, "printing": true}}, "job": [], "progress": 1e999}}',
+    '{"event": {"type": 7, "payload": null}}',
+    '{"event": {"type": "PrinterStateChanged", "payload": {"state_id": ["PRINTING"]}}}',
+    '{"event": {"type": "FirmwareData", "payload": {"name": "' + "\\u0007x" * 200 + '"}}}',
+    '{"history": ' + '{"a":' * 40 + "1" + "}" * 40 + "}",
+    '{"plugin": {"data": "' + "x" * 50000 + '"}}',
+]
 GERMAN = {"Operational": "Betriebsbereit (bereit)", "Printing": "Druckt von SD", "Paused": "Angehalten: Pause"}
 DENIED = (
     "You don't have the permission to access the requested resource. It is either read-protected or not "
@@ -81,7 +98,7 @@ class OctoPrint:
         self.sessions: set[str] = set()
         self.listeners: list[Listener] = []
         self.requests: collections.deque[Json] = collections.deque(maxlen=2000)
-        self.partials = self.logins = 0
+        self.partials = self.logins = self.garbage_sent = 0
 
     # --- life ----------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -155,6 +172,7 @@ class OctoPrint:
                 self._check_key(request)
             if "garbage" in self.faults and request.method == "GET" and handler != self._websocket:
                 fault = self.faults["garbage"]
+                self.garbage_sent += 1
                 return web.Response(status=int(fault.get("status", 200)), body=str(fault.get("body", "<html>")))
             answer = await handler(request)
         except Refusal as refusal:
@@ -481,19 +499,26 @@ class OctoPrint:
             await asyncio.sleep(0.1)
             now = time.monotonic()
             for each in list(self.listeners):
-                due = each.dirty or self.machine.state in OPERATIONAL
+                due = (each.dirty or self.machine.state in OPERATIONAL) and "silence" not in self.faults
                 if not each.authed or not due or now - each.sent_at < 0.5 * each.throttle:
                     continue
                 each.sent_at, each.dirty = now, False
                 lines, each.lines = each.lines, []
                 await self._send(each, "current", self._current(lines))
-                for text in self.faults.get("garbage", {}).get("messages", []):
-                    with contextlib.suppress(ConnectionError, RuntimeError):
-                        await each.ws.send_str(text)
+                await self._garbage(each)
+
+    async def _garbage(self, listener: Listener) -> None:
+        if "garbage" not in self.faults:
+            return
+        for text in self.faults["garbage"].get("messages", HOSTILE):
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await listener.ws.send_str(text)
+            self.garbage_sent += 1
 
     # --- control interface ---------------------------------------------------------------------------
     def describe(self) -> Json:
         out: Json = {"state": self.machine.state, "faults": sorted(self.faults), "logins": self.logins}
+        out["garbage_sent"] = self.garbage_sent
         out |= {"files": dict(self.files), "partials": self.partials, "file": self.machine.file}
         out |= {"heaters": self.machine.heaters, "completion": self.machine.done}
         return out | {"listeners": [each.authed for each in self.listeners]}
