@@ -191,12 +191,14 @@ speed(const struct command *c, struct octo_steps *s, const char **why)
 	return true;
 }
 
-/* Opening the connection resets most boards, and OctoPrint's error with it. */
+/* Opening the connection resets most boards, and OctoPrint's error with it. One that is open it
+ * keeps. */
 static bool
 reconnect(const struct command *c, struct octo_steps *s, const char **why)
 {
-	(void)c;
 	(void)why;
+	if (c->kind == CMD_FIRMWARE_RESTART)
+		buf_str(step(s, "/api/connection"), STR("{\"command\":\"disconnect\"}"));
 	buf_str(step(s, "/api/connection"), STR("{\"command\":\"connect\"}"));
 	return true;
 }

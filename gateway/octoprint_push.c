@@ -12,10 +12,10 @@ enum {
 };
 
 /* Events that something follows from; of the terminal, lines that set fans and speed. */
-#define SUBSCRIBE                                                                                  \
-	"{\"subscribe\":{\"state\":{\"logs\":\"Send: (N\\\\d+ )?M(106|107|220)\\\\b\","            \
-	"\"messages\":false},\"events\":[\"FileSelected\",\"PrintStarted\",\"PrintDone\",\"PrintFailed\","          \
-	"\"PrintCancelled\",\"PrinterStateChanged\",\"Disconnected\",\"Error\",\"FirmwareData\"]," \
+#define SUBSCRIBE                                                                                          \
+	"{\"subscribe\":{\"state\":{\"logs\":\"Send: (N\\\\d+ )?M(106|107|220)\\\\b\","                    \
+	"\"messages\":false},\"events\":[\"FileSelected\",\"PrintStarted\",\"PrintDone\",\"PrintFailed\"," \
+	"\"PrintCancelled\",\"PrinterStateChanged\",\"Disconnected\",\"Error\",\"FirmwareData\"],"         \
 	"\"plugins\":false}}"
 /* One "current" message in so many half seconds, at most. */
 #define THROTTLE "{\"throttle\":4}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asks import Asks
 from real_octoprint import MISSING, RealOctoPrint, available, slow_gcode
 from rig import Gateway, World
 from virtual_fleet.harness import wait_for
@@ -93,15 +94,72 @@ def test_a_cancelled_print(world: World, octo: RealOctoPrint) -> None:
     assert world.events("octo")[-1]["job_outcome"] == "cancelled"
 
 
+def test_a_file_is_sent_and_printed(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
+    file = asks.file("Gehäuse (v2).gcode", slow_gcode(8))
+    row = asks.succeeded(asks.send("octo", file), 40)
+    assert row["result"]["remote_name"] == "SoLoPrint/Gehäuse (v2).gcode" in octo.files()
+    assert (octo.folder / "uploads" / row["result"]["remote_name"]).read_bytes() == slow_gcode(8)
+    status = world.wait_state("octo", "printing")
+    assert status["job"]["file"] == row["result"]["remote_name"]
+    assert asks.prints("octo")[-1]["operation_id"] == row["id"]
+    asks.succeeded(asks.command("octo", "pause"))
+    world.wait_state("octo", "paused", 5)
+    assert octo.state() == "Paused"
+    asks.succeeded(asks.command("octo", "resume"))
+    asks.succeeded(asks.command("octo", "speed", percent=130))
+    wait_for(lambda: (world.status("octo")["speed"] or {}).get("percent") == 130, 5, "speed")
+    asks.succeeded(asks.command("octo", "stop"))
+    assert octo.state() == "Operational"
+    wait_for(lambda: asks.prints("octo")[-1]["state"] == "cancelled", 5, "the print's end")
+
+
+def test_a_file_is_sent_and_left_there(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
+    row = asks.succeeded(asks.send("octo", asks.file("later.gcode", slow_gcode(1)), start=False))
+    assert row["result"]["started"] is False and "SoLoPrint/later.gcode" in octo.files()
+    assert octo.state() == "Operational"
+
+
+def targets(world: World) -> tuple[float, float]:
+    temperatures = world.status("octo")["temperatures"]
+    return temperatures["nozzles"][0]["target_c"], temperatures["bed"]["target_c"]
+
+
+def test_commands_of_a_printer_at_rest(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
+    asks.succeeded(asks.command("octo", "set_temperatures", nozzle_c=60, bed_c=42))
+    wait_for(lambda: targets(world) == (60, 42), 5, "targets")
+    asks.succeeded(asks.command("octo", "set_temperatures", nozzle_c=0, bed_c=0))
+    assert asks.failed(asks.command("octo", "set_temperatures", chamber_c=40)) == "unsupported_by_printer"
+    asks.succeeded(asks.command("octo", "fans", part_cooling_pct=30))
+    wait_for(lambda: (world.status("octo")["fans"] or {}).get("part_cooling_pct") == 30, 5, "fan")
+    asks.succeeded(asks.command("octo", "fans", part_cooling_pct=0))
+    assert asks.failed(asks.command("octo", "fans", chamber_pct=30)) == "unsupported_by_printer"
+    asks.succeeded(asks.command("octo", "home", axes=["x", "y"]))
+    asks.succeeded(asks.command("octo", "jog", x_mm=10.5, z_mm=2, feed_mm_min=3000))
+    asks.succeeded(asks.command("octo", "gcode", lines=["M106 S255", "G4 P10"]))
+    wait_for(lambda: (world.status("octo")["fans"] or {}).get("part_cooling_pct") == 100, 10, "the fan as G-code sets it")
+    assert asks.failed(asks.command("octo", "pause")) == "printer_state_conflict"
+
+
+def test_a_printer_is_connected_anew(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
+    asks.succeeded(asks.command("octo", "firmware_restart"), 40)
+    world.wait_state("octo", "idle")
+
+
 def test_emergency_stop_during_a_print(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
     select_and_print(octo, "elsewhere.gcode")
     world.wait_state("octo", "printing")
-    octo.call("POST", "/api/printer/command", {"commands": ["M112"]})
+    asks.succeeded(asks.command("octo", "emergency_stop"))
     status = world.wait_state("octo", "error")
     assert status["job"]["outcome"] == "failed"
     assert [each["code"] for each in status["errors"]] == ["octoprint_error"]
     assert world.reason("octo")[1] == "printer_not_connected"
-    octo.connect_printer()
+    wait_for(lambda: asks.prints("octo")[-1]["state"] == "failed", 5, "the print's end")
+    asks.succeeded(asks.command("octo", "clear_error"))
     status = world.wait_state("octo", "idle")
     assert status["job"] is None and status["errors"] == []
 
