@@ -168,7 +168,7 @@ class OctoPrint:
         if "unavailable" in self.faults:
             return web.Response(status=503, text="<html>503 Service Unavailable</html>", content_type="text/html")
         try:
-            if handler != self._websocket:
+            if handler not in (self._websocket, self._settings):
                 self._check_key(request)
             if "garbage" in self.faults and request.method == "GET" and handler != self._websocket:
                 fault = self.faults["garbage"]
@@ -228,7 +228,10 @@ class OctoPrint:
             | {"_is_external_client": False, "_login_mechanism": "apikey", "apikey": None, "settings": {}}
         )
 
-    async def _settings(self, _request: web.Request) -> web.Response:
+    async def _settings(self, request: web.Request) -> web.Response:
+        """Everybody's, with nothing in them that a stranger may not know."""
+        if request.headers.get("X-Api-Key") != self.key:
+            return web.json_response({"webcam": {}, "feature": {"sdSupport": True}})
         camera = self.options.get("camera")
         webcam: Json = {"webcamEnabled": True, "streamUrl": None, "snapshotUrl": None, "webcams": []}
         if camera:
@@ -383,15 +386,18 @@ class OctoPrint:
         self._store(path, size, digest)
         return web.json_response(self._stored(path), status=201, headers={"Location": "/api/files/local/" + path})
 
+    def _refs(self, path: str) -> Json:
+        return {"resource": f"/api/files/local/{path}", "download": f"/downloads/files/local/{path}"}
+
     def _store(self, path: str, size: int, digest: str) -> Json:
         name = path.rpartition("/")[2]
         entry = {"name": name, "path": path, "display": name, "origin": "local", "size": size}
         self.files[path] = entry | {"date": int(time.time()), "hash": digest, "type": "machinecode"}
+        self.files[path] |= {"typePath": ["machinecode", "gcode"], "user": "_api", "refs": self._refs(path)}
         return self.files[path]
 
     def _stored(self, path: str) -> Json:
-        refs = {"resource": f"/api/files/local/{path}", "download": f"/downloads/files/local/{path}"}
-        local = {"name": path.rpartition("/")[2], "path": path, "origin": "local", "refs": refs}
+        local = {"name": path.rpartition("/")[2], "path": path, "origin": "local", "refs": self._refs(path)}
         return {"done": True, "effectiveSelect": False, "effectivePrint": False, "files": {"local": local}}
 
     async def _receive(self, request: web.Request) -> tuple[Json, str | None, int, str]:
