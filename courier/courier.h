@@ -79,5 +79,6 @@ void timers_run(struct courier *c);
 
 /* Forgets finished jobs and expired idempotency keys (timer jobs_prune). */
 void timer_jobs_prune(struct courier *c);
+void timer_tasks_expire(struct courier *c);
 
 #endif

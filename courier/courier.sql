@@ -32,3 +32,6 @@ SELECT sec.courier_leave($1);
 -- name: jobs_prune :one
 -- params: uuid, interval, int4
 SELECT next, jobs, keys FROM sec.jobs_prune($1, $2, $3);
+
+-- name: tasks_expire :one
+SELECT sec.tasks_expire() AS n;

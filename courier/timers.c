@@ -85,3 +85,14 @@ timer_jobs_prune(struct courier *c)
 	if (jobs || keys)
 		log_info("forgotten", LOG_I("jobs", jobs), LOG_I("idempotency_keys", keys));
 }
+
+void
+timer_tasks_expire(struct courier *c)
+{
+	struct query *q;
+
+	arena_reset(c->scratch);
+	q = pg_query(c->scratch, &SQL_tasks_expire);
+	if (courier_ask(c, q) && rows_i64(q, 0, "n") > 0)
+		log_info("tasks of printers expired", LOG_I("tasks", rows_i64(q, 0, "n")));
+}

@@ -9,7 +9,7 @@ INSERT INTO shared VALUES ('provider_models');
 -- Tables that are no configuration: history itself, and what requests and reports write all the time.
 CREATE TEMP TABLE unaudited (name name) ON COMMIT DROP;
 INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys'), ('jobs'),
-	('blobs'), ('file_thumbnails'), ('uploads'), ('storage_usage');
+	('blobs'), ('file_thumbnails'), ('uploads'), ('storage_usage'), ('prints');
 
 CREATE TEMP VIEW tenant AS SELECT c.* , c.oid AS id FROM pg_class AS c
 	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN (SELECT name FROM shared);
