@@ -79,8 +79,9 @@ const char *command_name(enum command_kind k);
 bool command_parse(struct json_object *v, struct command *out);
 void command_fini(struct command *c);
 
-/* Why it makes no sense in this state, a code of the contract's; NULL when it does. */
-const char *command_conflict(const struct command *c, const struct record *r);
+/* False when the printer's state makes it pointless or harmful: pausing what does not print, homing
+ * while it prints. */
+bool command_makes_sense(const struct command *c, const struct record *r);
 /* CONFIRM_STATE: the record will show it; CONFIRM_ANSWER: the printer's own answer is all there is.
  */
 enum confirm { CONFIRM_STATE, CONFIRM_ANSWER };
