@@ -22,6 +22,9 @@ struct seal_place {
 
 #define SEAL_PRINTER_SECRET(org_, row_)                                                            \
 	((struct seal_place){STR("printers"), STR("secret"), (org_), (row_)})
+/* Of an operation, row its id: a secret that is tried and then forgotten. */
+#define SEAL_JOB_SECRET(org_, row_)                                                                \
+	((struct seal_place){STR("jobs"), STR("secret"), (org_), (row_)})
 
 enum { SEAL_ID_LEN = 4, SEAL_OVERHEAD = 1 + SEAL_ID_LEN + 32 + 16 };
 

@@ -24,8 +24,7 @@ void check_missing(
     struct check *w, const struct shape *s, uint64_t set, const struct pointer *at, void *out);
 
 /* The members of which one, or only one, must be given. */
-void check_any_of(
-    struct check *w, const struct shape *s, uint64_t set, const struct pointer *at);
+void check_any_of(struct check *w, const struct shape *s, uint64_t set, const struct pointer *at);
 
 /* Strings, UUIDs and times; *to borrows s. */
 bool check_text(

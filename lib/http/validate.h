@@ -77,8 +77,8 @@ struct shape {
 	const struct field *fields;
 	size_t n;
 	size_t size, set_offset, null_offset;
-	uint64_t any_of; /* bit i: fields[i] is one of which at least one must be given; or 0 */
-	bool only_one;   /* … and at most one */
+	uint64_t any_of;     /* bit i: fields[i] is one of which at least one must be given; or 0 */
+	bool only_one;       /* … and at most one */
 	const uint8_t *bits; /* or NULL: bit i is fields[i] */
 	const struct field *tag;
 	const struct shape *const *variants; /* NULL-terminated, or NULL */
