@@ -76,6 +76,7 @@ DECLARE
 	p record;
 	f record;
 	plate int := (send ->> 'plate')::int;
+	plates jsonb;
 BEGIN
 	SELECT x.protocol, x.features INTO p FROM app.printers AS x
 		WHERE x.org_id = app.org() AND x.id = printer AND x.deleted_at IS NULL;
@@ -91,8 +92,8 @@ BEGIN
 	ELSIF f.status <> 'ready' THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP41', MESSAGE = 'the file is not ready';
 	END IF;
-	IF plate IS NOT NULL AND NOT CASE WHEN jsonb_typeof(f.metadata -> 'plates') = 'array'
-			THEN f.metadata -> 'plates' @> jsonb_build_array(jsonb_build_object('index', plate)) ELSE plate = 1 END THEN
+	plates := CASE jsonb_typeof(f.metadata -> 'plates') WHEN 'array' THEN f.metadata -> 'plates' ELSE '[{"index": 1}]' END;
+	IF plate IS NOT NULL AND NOT plates @> jsonb_build_array(jsonb_build_object('index', plate)) THEN
 		RETURN QUERY VALUES ('/plate', 'unknown_plate', 'the file has no such plate');
 	END IF;
 	IF send ? 'slot_mapping' AND (p.features -> 'ams' = 'true') IS NOT TRUE THEN
