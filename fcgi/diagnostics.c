@@ -40,5 +40,8 @@ discoverPrinters(struct req *r)
 const struct err *
 getPrinterDiagnostics(struct req *r)
 {
-	return refuse(r, &err_resource_not_found);
+	struct query *q = query(r, &SQL_diagnostics);
+
+	bind_uuid(q, r->path_params.printer_id);
+	return reply_one(r, q, 200);
 }

@@ -3,6 +3,8 @@
 BEGIN;
 SET LOCAL ROLE soloprint_owner;
 
+DROP FUNCTION app.printer_checks(uuid);
+DROP FUNCTION app.connection_remedy(text);
 DROP FUNCTION app.first_plate(uuid);
 DROP FUNCTION app.send_faults(uuid, jsonb);
 DROP FUNCTION app.prints_kind(text, text);
