@@ -26,7 +26,7 @@ SELECT p.id AS printer_id, p.protocol, p.model, p.features AS capabilities,
 -- name: test_connection_create :one
 -- params: uuid, jsonb, bytea, int4
 SELECT sec.task_create_any($1, 'printer.test', $2 || CASE WHEN $3 IS NULL THEN '{}'
-			ELSE jsonb_build_object('secret_sealed', encode($3, 'hex')) END,
+			ELSE jsonb_build_object('secret', encode($3, 'hex')) END,
 		make_interval(secs => $4)) AS operation_id, 'queued' AS status;
 
 -- name: discover_create :one

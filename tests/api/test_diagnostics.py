@@ -181,7 +181,7 @@ def test_settings_are_tried(org: Org) -> None:
     operation = org.api.get(answer.headers["Location"], expect=200)
     assert (operation.json()["kind"], operation.json()["resource"]) == ("printer.test", None)
     made = job(org, got["operation_id"])
-    sealed = bytes.fromhex(made["params"].pop("secret_sealed"))
+    sealed = bytes.fromhex(made["params"].pop("secret"))
     assert made == {"kind": "printer.test", "params": said, "printer_id": None, "resource_id": None}
     assert sealed[0] == 1 and len(sealed) == 53 + len(secret)
     assert secret not in answer.text + operation.text
