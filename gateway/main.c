@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "gateway/file_box.h"
 #include "gateway/fleet.h"
+#include "gateway/http.h"
 #include "gateway/identity.h"
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
@@ -45,6 +46,7 @@ static const struct config_item config[] = {
 
 struct process {
 	struct loop *loop;
+	struct http *http;
 	struct gateway gateway;
 	struct fleet fleet;
 	struct identity identity;
@@ -166,7 +168,11 @@ start(struct process *p)
 	struct sink_client client;
 
 	p->loop = loop_new();
+	p->http = http_new(p->loop);
+	if (!p->http)
+		return false;
 	dc.loop = p->loop;
+	dc.http = p->http;
 	p->gateway = (struct gateway){
 	    .loop = p->loop,
 	    .drivers = drivers,
@@ -204,6 +210,7 @@ finish(struct process *p)
 	for (int i = 0; i < DRIVERS_MOST; i++)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
+	http_free(p->http);
 	file_box_free(p->gateway.files);
 	resolver_free(p->gateway.resolver);
 	close(p->signal_fd);
