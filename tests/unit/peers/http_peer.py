@@ -124,7 +124,7 @@ async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         b"/garbage": b"\x00\x01\x02 this is no answer\r\n\r\n",
         b"/nothing": b"",
         b"/cut": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
-        b"/headers": b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000 + b"\r\n",
+        b"/headers": b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 4000 + b"\r\n",
         b"/wrong-accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
         b"/no-upgrade": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
