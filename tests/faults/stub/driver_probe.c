@@ -1,7 +1,8 @@
 /* One driver and one printer, without a session, a database or an engine: orders come as lines of
  * JSON on stdin, what the driver tells goes as lines of JSON to stdout.
  *
- *     driver_probe PROTOCOL ADDRESS PORT SERIAL MODEL CA [FTPS_PORT]     (the secret: DRIVER_SECRET) */
+ *     driver_probe PROTOCOL ADDRESS PORT SERIAL MODEL CA [FTPS_PORT]     (the secret:
+ * DRIVER_SECRET) */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -264,8 +265,8 @@ do_camera(struct session *s, struct json_object *v)
 
 	(void)v;
 	s->driver->camera(s->d, &c);
-	say("camera", ",\"kind\":%d,\"port\":%d,\"url\":\"%s\",\"user\":\"%s\"", (int)c.kind, c.port,
-	    c.url, c.user);
+	say("camera", ",\"kind\":%d,\"port\":%d,\"url\":\"%s\",\"user\":\"%s\"", (int)c.kind,
+	    c.port, c.url, c.user);
 }
 
 static void
@@ -356,8 +357,8 @@ int
 main(int argc, char **argv)
 {
 	struct session *s = calloc(1, sizeof(*s));
-	struct driver_config config = {.ca_path = argc > 6 ? argv[6] : NULL,
-	    .bambu_ftps_port = argc > 7 ? argv[7] : NULL};
+	struct driver_config config = {
+	    .ca_path = argc > 6 ? argv[6] : NULL, .bambu_ftps_port = argc > 7 ? argv[7] : NULL};
 	int64_t port = 0;
 
 	log_init("probe", LOG_DEBUG);
