@@ -2,11 +2,12 @@
 #ifndef GATEWAY_FLEET_H
 #define GATEWAY_FLEET_H
 
-#include "gateway/session.h"
+#include "gateway/errand.h"
 #include "gateway/uuid_map.h"
 
 struct fleet {
 	struct gateway *gateway;
+	struct errands *errands; /* what belongs to no printer */
 	struct uuid_map sessions;
 };
 

@@ -13,6 +13,7 @@ struct gateway {
 	struct loop *loop;
 	struct sink *sink;
 	struct resolver *resolver;
+	struct file_box *files;              /* where files to be sent are */
 	const struct driver *const *drivers; /* DRIVERS_MOST, NULL behind the last one */
 	void *envs[DRIVERS_MOST];            /* per driver; NULL: it cannot work here */
 	int64_t silence_ms;                  /* no report for so long: something is wrong */
@@ -37,6 +38,15 @@ void session_update(struct session *s, const struct work *w);
 void session_refresh(struct session *s);
 /* The gateway stops: disconnects and says so. */
 void session_stop(struct session *s);
+/* What its printer is asked to do; see task.h. */
+struct tasks *session_tasks(struct session *s);
+
+/* --- for task.c --- */
+const struct driver *session_driver(
+    const struct session *s); /* NULL: there is nothing to talk to */
+void *session_driver_data(const struct session *s);
+/* Connected, and a full report has come in this connection. */
+bool session_is_reporting(const struct session *s);
 
 /* --- for drivers --- */
 struct gateway *session_gateway(const struct session *s);
@@ -58,9 +68,9 @@ void session_changed(struct session *s, uint32_t changed);
 void session_failed(struct session *s, enum conn_reason reason);
 /* How long the printer took to answer something, for diagnostics. */
 void session_round_trip(struct session *s, int64_t us);
-/* The printer's answer to the command or start that was sent last. ANSWER_LOST: the connection broke
- * or nothing came back, and nobody knows whether it was taken. words: what the printer says about
- * it, as it came, or NULL; borrowed. */
+/* The printer's answer to the command or start that was sent last. ANSWER_LOST: the connection
+ * broke or nothing came back, and nobody knows whether it was taken. words: what the printer says
+ * about it, as it came, or NULL; borrowed. */
 enum answer { ANSWER_ACCEPTED, ANSWER_REFUSED, ANSWER_BUSY, ANSWER_UNSUPPORTED, ANSWER_LOST };
 void session_answer(struct session *s, enum answer a, const char *words);
 /* Of the upload that runs: bytes sent so far; and its end. */
