@@ -384,8 +384,10 @@ def test_no_second_start_while_the_first_does_not_show(
 ) -> None:
     """FINISH stays for a while, beside the new job's numbers; then IDLE, then PREPARE."""
     name, probe = printer
+    place = len(probe.events)
     fleet.ctl("print", name)
-    probe.wait("report", state="finished", timeout_s=30)
+    probe.wait("report", place, state="printing")
+    probe.wait("report", place, state="finished", timeout_s=30)
     assert probe.upload(file, task_id=2002)["what"] == "done"
     fleet.fault(name, "sticky", real_s=3)
     place = len(probe.events)
