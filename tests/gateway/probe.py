@@ -19,9 +19,10 @@ Event = dict[str, Any]
 class Probe:
     """protocol and a row of fleet.json. Events are kept in the order they came."""
 
-    def __init__(self, row: dict[str, Any], protocol: str = "bambu", model: str | None = None) -> None:
-        ftps = f"+{row['ftps_port'] - row['port']}" if row.get("ftps_port") else "990"
-        words = [protocol, row["host"], row["port"], row["serial"], model or row["model"], row["ca"], ftps]
+    def __init__(self, row: dict[str, Any], protocol: str = "bambu", ftps: str | None = None) -> None:
+        if ftps is None:
+            ftps = f"+{row['ftps_port'] - row['port']}" if row.get("ftps_port") else "990"
+        words = [protocol, row["host"], row["port"], row["serial"], row["model"], row["ca"], ftps]
         self.events: list[Event] = []
         self.process = subprocess.Popen(
             [str(BUILD / "stub" / "driver_probe"), *map(str, words)],
