@@ -176,9 +176,12 @@ set_timer(struct tasks *ts)
 	struct loop *loop = session_gateway(ts->s)->loop;
 	int64_t first = INT64_MAX;
 
-	for (const struct task *t = ts->first; t; t = t->next)
-		if (t->deadline_ms < first)
-			first = t->deadline_ms;
+	for (const struct task *t = ts->first; t; t = t->next) {
+		int64_t next = t->again_ms > tasks_now(ts) ? t->again_ms : t->deadline_ms;
+
+		if (next < first)
+			first = next;
+	}
 	if (first == INT64_MAX)
 		timer_stop(loop, &ts->timer);
 	else

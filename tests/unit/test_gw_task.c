@@ -501,6 +501,7 @@ test_send_broken(void)
 	struct bench b;
 
 	setup(&b);
+	b.g.patience_pct = 2;
 	up(PRINTER_IDLE);
 	upload_waits = true;
 	give(&b, "printer.send", "{}", "");
@@ -510,8 +511,11 @@ test_send_broken(void)
 	session_failed(the_session, REASON_UNREACHABLE);
 	told("", "the connection breaks");
 	up(PRINTER_IDLE);
-	told("upload(a_b boat.gcode,1) ", "again from the start");
+	told("", "it is given a moment");
+	run_ms(&b, 100);
+	told("upload(a_b boat.gcode,1) ", "then again from the start");
 	session_upload_done(the_session, UPLOAD_BROKEN, "pipe");
+	run_ms(&b, 100);
 	session_upload_done(the_session, UPLOAD_BROKEN, "pipe");
 	told("upload(a_b boat.gcode,1) failed:upload_failed [says: pipe] ", "not for ever");
 	give(&b, "printer.send", "{}", "");
