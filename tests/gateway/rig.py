@@ -191,6 +191,7 @@ class Gateway:
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
             "SOLOPRINT_GATEWAY_KEY": str(keys.path),
             "SOLOPRINT_GATEWAY_CA": str(ca),
+            "SOLOPRINT_STORAGE": str(log.parent / "store"),
             "SOLOPRINT_LOG_LEVEL": os.environ.get("SOLOPRINT_LOG_LEVEL", "info"),
         } | {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
         environment |= {f"SOLOPRINT_GATEWAY_{name.upper()}": value for name, value in settings.items()}
@@ -251,6 +252,7 @@ class World:
             self.folder = short_folder("slp-gw-")
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.keys = Keys(self.folder)
+            (self.folder / "store").mkdir()
             self.fleet = stack.enter_context(RunningFleet(self.folder / "fleet", self.specs, *self.flags))
             self.db = self.postgres.connect()
             stack.callback(lambda: self.db.close())
@@ -284,6 +286,9 @@ class World:
     def start_gateway(self, files: int = 0, **settings: str) -> Gateway:
         """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS; files: how many it may have open, 0 as many as we."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
+        for row in self.fleet.printers:
+            if row.get("ftps_port"):
+                settings.setdefault("ftps_port", f"+{row['ftps_port'] - row['port']}")
         gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, files, **settings)
         self.gateways.append(gateway)
         return gateway

@@ -55,7 +55,7 @@ def test_flapping_every_second_is_no_event(world: World, gateway: Gateway) -> No
     seen = len(world.events("flap"))
     first = accepted(world, "flap")
     world.fleet.fault("flap", "flap")
-    wait_for(lambda: accepted(world, "flap") >= first + 3, 60, "connections between the gaps")
+    wait_for(lambda: accepted(world, "flap") >= first + 2, 60, "connections between the gaps")
     world.fleet.fault("flap", "flap", on=False)
     world.fleet.fault("flap", "unreachable", on=False)
     world.wait_connected("flap", timeout_s=45)
