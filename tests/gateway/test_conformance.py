@@ -54,7 +54,15 @@ PRUSALINK = Kind(
     failed_state=("failed", "error"),
     garbage_least=3,
 )
-KINDS: tuple[Kind, ...] = (BAMBU, PRUSALINK)
+OCTOPRINT = Kind(
+    protocol="octoprint",
+    printer={"protocol": "octoprint"},
+    short={"seconds": 400},
+    long={"seconds": 500000},
+    job_name="benchy.gcode",
+    failed_state=("error",),
+)
+KINDS: tuple[Kind, ...] = (BAMBU, PRUSALINK, OCTOPRINT)
 IDS = [kind.protocol for kind in KINDS]
 ROLES = ("job", "net", "code", "noise", "mute")
 PRINTERS: list[dict[str, Any]] = [
