@@ -191,6 +191,11 @@ $(BUILD)/stub/courier_kinds: tests/faults/stub/courier_kinds.c $(CR_O) $(LIB_A)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/courier/kinds.o,$(CR_O)) $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(PKGS_CR))
+# A driver without the gateway around it: only what it needs is taken out of the archive.
+$(BUILD)/stub/driver_probe: tests/faults/stub/driver_probe.c $(GW_O) $(LIB_A)
+	@mkdir -p $(@D)
+	@rm -f $@.a && ar rcs $@.a $(filter-out %/gateway/main.o %/gateway/session.o,$(GW_O))
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $@.a $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
 .PHONY: stubs
 stubs: $(STUBS) ## programs that the fault tests drive
 

@@ -1,4 +1,5 @@
 /* What libcurl is told of a call. */
+#include <openssl/x509_vfy.h>
 #include <string.h>
 
 #include "gateway/http_body.h"
@@ -240,7 +241,7 @@ untrusted(CURL *h)
 	long verdict = 0;
 
 	curl_easy_getinfo(h, CURLINFO_SSL_VERIFYRESULT, &verdict);
-	return verdict == 0 ? HTTP_OTHER_HOST : HTTP_UNTRUSTED;
+	return verdict <= X509_V_ERR_UNSPECIFIED ? HTTP_OTHER_HOST : HTTP_UNTRUSTED;
 }
 
 static enum http_fault

@@ -52,7 +52,8 @@ struct task {
 	struct uuid blob;
 	bool remote;
 	int tries;
-	int64_t told_ms; /* progress, last */
+	int64_t again_ms; /* monotonic: no upload before */
+	int64_t told_ms;  /* progress, last */
 };
 
 struct tasks {
