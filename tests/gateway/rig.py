@@ -279,6 +279,9 @@ class World:
     def start_gateway(self, **settings: str) -> Gateway:
         """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
+        for row in self.fleet.printers:
+            if row.get("ftps_port"):
+                settings.setdefault("ftps_port", f"+{row['ftps_port'] - row['port']}")
         gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, **settings)
         self.gateways.append(gateway)
         return gateway
