@@ -12,6 +12,7 @@
 enum {
 	UPLOAD_MS = 4 * 3600 * 1000, /* 40 MB take a small printer nine minutes */
 	TRIES = 3,
+	PAUSE_MS = 3000,   /* before the upload is tried again */
 	RETRY_MS = 60000,  /* after a broken upload the printer has so long to come back */
 	START_MS = 90000,  /* from the start to a sign of it */
 	GUARD_MS = 120000, /* printers have shown FINISH for so long after a start they accepted */
@@ -194,6 +195,7 @@ task_uploaded(struct task *t, enum upload_end end)
 		t->deadline_ms = tasks_within(t->ts, RETRY_MS);
 	} else if (end == UPLOAD_BROKEN && t->tries < TRIES) {
 		t->stage = STAGE_READY;
+		t->again_ms = tasks_within(t->ts, PAUSE_MS);
 		t->deadline_ms = tasks_within(t->ts, RETRY_MS);
 	} else {
 		task_fail(t, failure_of[end]);
@@ -360,7 +362,7 @@ task_advance_send(struct task *t)
 	}
 	if (t->stage == STAGE_WAITING && up)
 		open_file(t);
-	if (t->stage == STAGE_READY && up && !t->over)
+	if (t->stage == STAGE_READY && up && !t->over && tasks_now(t->ts) >= t->again_ms)
 		upload(t);
 	if (t->stage == STAGE_MARKING && !t->over)
 		mark(t);

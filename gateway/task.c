@@ -176,9 +176,12 @@ set_timer(struct tasks *ts)
 	struct loop *loop = session_gateway(ts->s)->loop;
 	int64_t first = INT64_MAX;
 
-	for (const struct task *t = ts->first; t; t = t->next)
-		if (t->deadline_ms < first)
-			first = t->deadline_ms;
+	for (const struct task *t = ts->first; t; t = t->next) {
+		int64_t next = t->again_ms > tasks_now(ts) ? t->again_ms : t->deadline_ms;
+
+		if (next < first)
+			first = next;
+	}
 	if (first == INT64_MAX)
 		timer_stop(loop, &ts->timer);
 	else
@@ -289,6 +292,10 @@ take_command(struct task *t, const struct work_task *w)
 	}
 	if (!w->resumed)
 		return;
+	if (command_confirm(&t->command) == CONFIRM_ANSWER) { /* which went to another */
+		task_fail(t, FAIL_UNKNOWN);
+		return;
+	}
 	t->stage = STAGE_SENT; /* perhaps: nothing is sent twice */
 	t->deadline_ms = tasks_within(t->ts, command_patience_ms(&t->command));
 }

@@ -52,6 +52,7 @@ struct task {
 	struct uuid blob;
 	bool remote;
 	int tries;
+	int64_t again_ms; /* monotonic: no upload before */
 	int64_t told_ms; /* progress, last */
 };
 

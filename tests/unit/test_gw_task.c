@@ -422,6 +422,8 @@ test_patience(void)
 	give(&b, "printer.command", "{\"command\":\"resume\"}", "r");
 	run_ms(&b, 700);
 	told("failed:outcome_unknown ", "or not");
+	give(&b, "printer.command", "{\"command\":\"gcode\",\"lines\":[\"G28\"]}", "r");
+	told("failed:outcome_unknown ", "there is nothing to see of what only an answer tells");
 	session_failed(the_session, REASON_UNREACHABLE);
 	command(&b, "{\"command\":\"resume\"}");
 	give(&b, "printer.command", "{\"command\":\"resume\"}", "oc");
@@ -501,6 +503,7 @@ test_send_broken(void)
 	struct bench b;
 
 	setup(&b);
+	b.g.patience_pct = 2;
 	up(PRINTER_IDLE);
 	upload_waits = true;
 	give(&b, "printer.send", "{}", "");
@@ -510,8 +513,11 @@ test_send_broken(void)
 	session_failed(the_session, REASON_UNREACHABLE);
 	told("", "the connection breaks");
 	up(PRINTER_IDLE);
-	told("upload(a_b boat.gcode,1) ", "again from the start");
+	told("", "it is given a moment");
+	run_ms(&b, 100);
+	told("upload(a_b boat.gcode,1) ", "then again from the start");
 	session_upload_done(the_session, UPLOAD_BROKEN, "pipe");
+	run_ms(&b, 100);
 	session_upload_done(the_session, UPLOAD_BROKEN, "pipe");
 	told("upload(a_b boat.gcode,1) failed:upload_failed [says: pipe] ", "not for ever");
 	give(&b, "printer.send", "{}", "");
