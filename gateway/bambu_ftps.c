@@ -357,33 +357,41 @@ job_free(struct ftps_job *j)
 	free(j);
 }
 
-/* Takes it out of the list; the thread has ended or never began. */
 static void
-job_end(struct ftps_job *j)
+join(struct ftps_job *j)
 {
-	struct ftps_job **at = &j->ftps->jobs;
-
-	while (*at != j)
-		at = &(*at)->next;
-	*at = j->next;
-	if (j->started) {
-		pthread_join(j->thread, NULL);
-		j->ftps->running--;
-	}
+	if (!j->started)
+		return;
+	pthread_join(j->thread, NULL);
+	j->ftps->running--;
 }
 
-/* The first that has something to tell; what is told may change the list. */
+/* Out of the list; NULL: none has finished. */
 static struct ftps_job *
-with_news(struct ftps *f)
+take_finished(struct ftps *f)
+{
+	for (struct ftps_job **at = &f->jobs; *at; at = &(*at)->next) {
+		struct ftps_job *j = *at;
+
+		if (!atomic_load(&j->finished))
+			continue;
+		*at = j->next;
+		return j;
+	}
+	return NULL;
+}
+
+static struct ftps_job *
+with_progress(struct ftps *f)
 {
 	struct ftps_job *j = f->jobs;
 
-	while (j && !atomic_load(&j->finished) &&
-	    (atomic_load(&j->cancelled) || atomic_load(&j->sent) == j->told))
+	while (j && (atomic_load(&j->cancelled) || atomic_load(&j->sent) == j->told))
 		j = j->next;
 	return j;
 }
 
+/* What is told may change the list. */
 static void
 on_news(void *ctx, uint32_t events)
 {
@@ -394,16 +402,13 @@ on_news(void *ctx, uint32_t events)
 	(void)events;
 	if (read(f->fd, &n, sizeof(n)) < 0)
 		return;
-	while ((j = with_news(f)) != NULL) {
-		bool tell = !atomic_load(&j->cancelled);
-
-		if (!atomic_load(&j->finished)) {
-			j->told = atomic_load(&j->sent);
-			j->on_sent(j->ctx, j->told);
-			continue;
-		}
-		job_end(j);
-		if (tell)
+	while ((j = with_progress(f)) != NULL) {
+		j->told = atomic_load(&j->sent);
+		j->on_sent(j->ctx, j->told);
+	}
+	while ((j = take_finished(f)) != NULL) {
+		join(j);
+		if (!atomic_load(&j->cancelled))
 			j->on_done(j->ctx, &j->result);
 		job_free(j);
 	}
@@ -431,10 +436,9 @@ ftps_free(struct ftps *f)
 		atomic_store(&j->cancelled, true);
 		atomic_store(&j->in_haste, true);
 	}
-	while (f->jobs) {
-		struct ftps_job *j = f->jobs;
-
-		job_end(j);
+	for (struct ftps_job *j = f->jobs, *next; j; j = next) {
+		next = j->next;
+		join(j);
 		job_free(j);
 	}
 	watch_stop(f->loop, &f->watch);
@@ -476,9 +480,13 @@ ftps_store(struct ftps *f, const struct ftps_file *file, void (*sent)(void *ctx,
 void
 ftps_cancel(struct ftps_job *j)
 {
+	struct ftps_job **at = &j->ftps->jobs;
+
 	atomic_store(&j->cancelled, true);
-	if (!j->started) {
-		job_end(j);
-		job_free(j);
-	}
+	if (j->started)
+		return;
+	while (*at != j)
+		at = &(*at)->next;
+	*at = j->next;
+	job_free(j);
 }
