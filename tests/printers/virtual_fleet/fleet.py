@@ -27,13 +27,14 @@ from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
 from .printer import Clock, Printer
+from .octoprint import OctoPrint
 from .prusalink import PrusaLink
 from .recorded import RecordedPrinter
 
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
 FIRST_PORT, BLOCK, BLOCKS = 16000, 32, 480  # below the ports that connections come from
 # Protocols whose printers are servers of their own: start, stop, describe, control, set_fault.
-DEVICES = {"prusalink": PrusaLink}
+DEVICES = {"octoprint": OctoPrint, "prusalink": PrusaLink}
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 
 
