@@ -16,7 +16,7 @@
 #include "base/log.h"
 
 enum {
-	RUNNING_MOST = 64,
+	RUNNING_MOST = 256,
 	STACK = 256 * 1024,
 	CONNECT_S = 10,
 	ANSWER_S = 60,         /* for each answer; the slowest "stored" was seen after 30 s */
@@ -117,6 +117,19 @@ on_progress(void *ctx, curl_off_t down_all, curl_off_t down, curl_off_t up_all, 
 	return j->stalled || atomic_load(&j->cancelled);
 }
 
+/* Also a cancelled job is tidied up after, unless the process ends. */
+static int
+on_haste(void *ctx, curl_off_t down_all, curl_off_t down, curl_off_t up_all, curl_off_t up)
+{
+	struct ftps_job *j = ctx;
+
+	(void)down_all;
+	(void)down;
+	(void)up_all;
+	(void)up;
+	return atomic_load(&j->in_haste);
+}
+
 /* What every step needs. */
 static void
 set_common(struct ftps_job *j, struct curl_slist *resolve, const char *url)
@@ -203,8 +216,7 @@ static void delete (struct ftps_job *j, struct curl_slist *resolve)
 	struct curl_slist *before = curl_slist_append(NULL, j->dele);
 
 	set_common(j, resolve, j->dir_url);
-	curl_easy_setopt(j->easy, CURLOPT_XFERINFOFUNCTION, NULL); /* also for a cancelled job */
-	curl_easy_setopt(j->easy, CURLOPT_NOPROGRESS, 1L);
+	curl_easy_setopt(j->easy, CURLOPT_XFERINFOFUNCTION, on_haste);
 	curl_easy_setopt(j->easy, CURLOPT_NOBODY, 1L);
 	curl_easy_setopt(j->easy, CURLOPT_TIMEOUT, (long)SHORT_S);
 	curl_easy_setopt(j->easy, CURLOPT_QUOTE, before);
@@ -337,12 +349,23 @@ begin(struct ftps_job *j)
 	j->ftps->running++;
 }
 
+/* A file that is being removed by an older job is not stored again before that is over. */
+static bool
+must_wait(const struct ftps_job *j)
+{
+	const struct ftps_job *older = j->ftps->jobs;
+
+	while (older != j && strcmp(older->url, j->url) != 0)
+		older = older->next;
+	return older != j;
+}
+
 static void
 begin_some(struct ftps *f)
 {
 	for (struct ftps_job *j = f->jobs; j && f->running < RUNNING_MOST && !f->closing;
 	     j = j->next)
-		if (!j->started)
+		if (!j->started && !must_wait(j))
 			begin(j);
 }
 

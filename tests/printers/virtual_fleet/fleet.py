@@ -26,8 +26,8 @@ from .control import Server
 from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
-from .printer import Clock, Printer
 from .octoprint import OctoPrint
+from .printer import Clock, Printer
 from .prusalink import PrusaLink
 from .recorded import RecordedPrinter
 
