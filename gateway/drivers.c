@@ -1,7 +1,9 @@
 #include "gateway/bambu.h"
 #include "gateway/driver.h"
+#include "gateway/moonraker.h"
 
 /* One line per protocol. */
 const struct driver *const drivers[DRIVERS_MOST] = {
     &bambu_driver,
+    &moonraker_driver,
 };

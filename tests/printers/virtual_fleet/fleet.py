@@ -24,6 +24,7 @@ from .control import Server
 from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
+from .moonraker import Moonraker
 from .printer import Clock, Printer
 from .prusalink import PrusaLink
 from .recorded import RecordedPrinter
@@ -31,7 +32,7 @@ from .recorded import RecordedPrinter
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
 FIRST_PORT, BLOCK, BLOCKS = 16000, 32, 480  # below the ports that connections come from
 # Protocols whose printers are servers of their own: start, stop, describe, control, set_fault.
-DEVICES = {"prusalink": PrusaLink}
+DEVICES: dict[str, Any] = {"prusalink": PrusaLink, "moonraker": Moonraker}
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 
 
