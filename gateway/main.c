@@ -18,8 +18,10 @@
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
-static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_storage, *cfg_level;
-static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
+static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_ftps_port, *cfg_name, *cfg_storage,
+    *cfg_discovery, *cfg_level;
+static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms,
+    cfg_patience;
 
 static const struct config_item config[] = {
     {"SOLOPRINT_DB", CFG_STR, &cfg_db, NULL, 0, 0, "libpq conninfo of role soloprint_gateway"},
@@ -27,6 +29,8 @@ static const struct config_item config[] = {
 	"private key that opens printers' secrets, PEM"},
     {"SOLOPRINT_GATEWAY_CA", CFG_STR, &cfg_ca, "/etc/soloprint/printer-ca.pem", 0, 0,
 	"certificates that a Bambu printer's may chain to, PEM"},
+    {"SOLOPRINT_GATEWAY_FTPS_PORT", CFG_STR, &cfg_ftps_port, "990", 0, 0,
+	"of Bambu printers; +100: that far above the printer's own port"},
     {"SOLOPRINT_GATEWAY_NAME", CFG_STR, &cfg_name, "gateway", 0, 0,
 	"for people, in the list of gateways"},
     {"SOLOPRINT_STORAGE", CFG_STR, &cfg_storage, "", 0, 0,
@@ -41,6 +45,10 @@ static const struct config_item config[] = {
 	"a printer without a report for so long is woken, then connected anew"},
     {"SOLOPRINT_GATEWAY_OFFLINE_MS", CFG_INT, &cfg_offline_ms, "15000", 0, 3600000,
 	"a printer not connected for so long is offline"},
+    {"SOLOPRINT_GATEWAY_DISCOVERY", CFG_STR, &cfg_discovery, "off", 0, 0,
+	"which organizations may search this network for printers: off, all, or ids"},
+    {"SOLOPRINT_GATEWAY_PATIENCE", CFG_INT, &cfg_patience, "100", 1, 1000,
+	"how long a printer may take to show what it was asked for, in percent of the usual"},
     {"SOLOPRINT_LOG_LEVEL", CFG_STR, &cfg_level, "info", 0, 0, "debug, info, warn or error"},
 };
 
@@ -162,7 +170,7 @@ start_signals(struct process *p)
 static bool
 start(struct process *p)
 {
-	struct driver_config dc = {.ca_path = cfg_ca};
+	struct driver_config dc = {.ca_path = cfg_ca, .bambu_ftps_port = cfg_ftps_port};
 	struct sink_pg_config sc = {cfg_db, p->identity.name, p->identity.sole, cfg_key,
 	    cfg_sessions, cfg_lease_ms, cfg_batch_ms};
 	struct sink_client client;
@@ -180,6 +188,7 @@ start(struct process *p)
 	    .offline_ms = cfg_offline_ms,
 	    .wifi_ms = 60000,
 	    .seen_ms = 15000,
+	    .patience_pct = cfg_patience,
 	};
 	start_signals(p);
 	p->gateway.resolver = resolver_new(p->loop);
@@ -191,9 +200,9 @@ start(struct process *p)
 		if (!p->gateway.envs[i])
 			return false;
 	}
-	p->gateway.files = file_box_new(cfg_storage, dc.http);
+	p->gateway.files = file_box_new(cfg_storage, dc.http, p->gateway.resolver);
 	p->fleet.gateway = &p->gateway;
-	p->fleet.errands = errands_new(&p->gateway);
+	p->fleet.errands = errands_new(&p->gateway, cfg_discovery);
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
 	return p->gateway.sink != NULL;
@@ -210,8 +219,8 @@ finish(struct process *p)
 	for (int i = 0; i < DRIVERS_MOST; i++)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
-	http_free(p->http);
 	file_box_free(p->gateway.files);
+	http_free(p->http);
 	resolver_free(p->gateway.resolver);
 	close(p->signal_fd);
 	loop_free(p->loop);

@@ -184,6 +184,7 @@ class Gateway:
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
             "SOLOPRINT_GATEWAY_KEY": str(keys.path),
             "SOLOPRINT_GATEWAY_CA": str(ca),
+            "SOLOPRINT_STORAGE": str(log.parent / "store"),
             "SOLOPRINT_LOG_LEVEL": os.environ.get("SOLOPRINT_LOG_LEVEL", "info"),
         } | {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
         environment |= {f"SOLOPRINT_GATEWAY_{name.upper()}": value for name, value in settings.items()}
@@ -244,6 +245,7 @@ class World:
             self.folder = short_folder("slp-gw-")
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.keys = Keys(self.folder)
+            (self.folder / "store").mkdir()
             self.fleet = stack.enter_context(RunningFleet(self.folder / "fleet", self.specs, *self.flags))
             self.db = self.postgres.connect()
             stack.callback(lambda: self.db.close())
@@ -277,6 +279,9 @@ class World:
     def start_gateway(self, **settings: str) -> Gateway:
         """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
+        for row in self.fleet.printers:
+            if row.get("ftps_port"):
+                settings.setdefault("ftps_port", f"+{row['ftps_port'] - row['port']}")
         gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, **settings)
         self.gateways.append(gateway)
         return gateway

@@ -34,6 +34,7 @@ class Kind:
     failed_state: tuple[str, ...] = ("failed",)
     cancelled_state: tuple[str, ...] = ("failed",)
     garbage: dict[str, Any] = dataclasses.field(default_factory=dict)
+    garbage_least: int = 20  # how much of it is enough: one piece per question where questions are asked
     wakes: bool = False  # silence: waking it costs some more time before it is given up
 
 
@@ -52,7 +53,24 @@ MOONRAKER = Kind(
     job_name="benchy",
     cancelled_state=("idle",),
 )
-KINDS: tuple[Kind, ...] = (BAMBU, MOONRAKER)
+PRUSALINK = Kind(
+    protocol="prusalink",
+    printer={"protocol": "prusalink", "model": "MK4", "job": {"busy_s": 300}},
+    short={"seconds": 900},
+    long={"seconds": 360000},
+    job_name="benchy_0.4n_PLA.gcode",
+    failed_state=("failed", "error"),
+    garbage_least=3,
+)
+OCTOPRINT = Kind(
+    protocol="octoprint",
+    printer={"protocol": "octoprint"},
+    short={"seconds": 400},
+    long={"seconds": 500000},
+    job_name="benchy.gcode",
+    failed_state=("error",),
+)
+KINDS: tuple[Kind, ...] = (BAMBU, MOONRAKER, PRUSALINK, OCTOPRINT)
 IDS = [kind.protocol for kind in KINDS]
 ROLES = ("job", "net", "code", "noise", "mute")
 PRINTERS: list[dict[str, Any]] = [
@@ -184,7 +202,7 @@ def test_garbage_ends_nothing(world: World, kind: Kind) -> None:
     begin(world, kind, name, kind.long)
     world.wait_state(name, "printing", 30)
     world.fleet.fault(name, "garbage", **kind.garbage)
-    wait_for(lambda: world.fleet.describe(name)["garbage_sent"] > 20, 20, "garbage")
+    wait_for(lambda: world.fleet.describe(name)["garbage_sent"] > kind.garbage_least, 40, "garbage")
     world.fleet.fault(name, "garbage", on=False)
     world.wait_connected(name, timeout_s=45)
     world.wait_state(name, "printing", 30)

@@ -259,6 +259,33 @@ test_faults(void)
 	http_client_free(c);
 }
 
+/* A request that may have been obeyed is not made again behind our back. */
+static void
+test_once(void)
+{
+	struct http_client *c = http_client_new(http, &(struct http_client_options){0});
+	struct http_request lost = {.url = url_of(peer.port, "/lost"), .method = "POST"};
+	struct http_request count = {.url = lost.url};
+	struct got g;
+
+	ask(c, count, &g);
+	ok(holds(&g, "\"lost\": 0"), "none yet: %s", g.body);
+	lost.once = true;
+	ask(c, lost, &g);
+	ok(g.fault == HTTP_BROKEN && g.status == 0, "once: broken, %s", g.words);
+	ask(c, count, &g);
+	ok(holds(&g, "\"lost\": 1"), "and one request: %s", g.body);
+	lost.once = false;
+	ask(c, lost, &g);
+	ask(c, count, &g);
+	ok(holds(&g, "\"lost\": 3"), "else libcurl makes it two: %s", g.body);
+	lost.fresh = true;
+	ask(c, lost, &g);
+	ask(c, count, &g);
+	ok(holds(&g, "\"lost\": 4"), "on a fresh connection there is no reason to: %s", g.body);
+	http_client_free(c);
+}
+
 static void
 test_unusable(void)
 {
@@ -525,6 +552,7 @@ main(void)
 	test_uploads();
 	test_digest();
 	test_faults();
+	test_once();
 	test_unusable();
 	test_turns();
 	test_cancels();

@@ -94,7 +94,7 @@ class PrusaLink:
         self.faults: dict[str, Json] = {}
         self.extra_status: Json = {}
         self.requests: collections.deque[Json] = collections.deque(maxlen=2000)
-        self.snaps = 0
+        self.snaps = self.garbage_sent = 0
         self.uploading = False
         self.partials = 0  # uploads that did not come to their end
         self.idle_task: asyncio.Task[None] | None = None
@@ -167,6 +167,7 @@ class PrusaLink:
             return refusal
         if "garbage" in self.faults and request.method == "GET":
             fault = self.faults["garbage"]
+            self.garbage_sent += 1
             return web.Response(status=int(fault.get("status", 200)), body=str(fault.get("body", "<html>")))
         answer = await handler(request)
         note["status"] = answer.status
@@ -372,6 +373,7 @@ class PrusaLink:
         out: Json = {"state": self.state, "faults": sorted(self.faults), "auth": dict(self.guard.seen)}
         out |= {"files": {each.display_name: vars(each) for each in self.files.values()}}
         out |= {"accepted_inside": self.gate.accepted, "refused": self.gate.refused, "peak": self.gate.peak}
+        out |= {"garbage_sent": self.garbage_sent}
         out |= {"partials": self.partials, "snaps": self.snaps, "uploading": self.uploading}
         return out | {"job": self._job_json() if self.job is not None else None}
 
