@@ -151,7 +151,7 @@ class Fleet:
         serial = spec.get("serial") or f"{prefix}9V{index:010d}"
         digest = hashlib.sha256(f"{self.options.seed}/{serial}".encode()).hexdigest()
         code = spec.get("access_code") or f"{int(digest[:12], 16) % 10**8:08d}"
-        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol)
+        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol=protocol)
 
     def _printer(self, entry: Entry, spec: Json) -> Printer:
         kind = RecordedPrinter if "recording" in spec else Printer
