@@ -24,6 +24,20 @@ struct work {
 	int64_t since_ms;
 };
 
+/* A channel of pictures that viewers wait at. */
+struct camera_channel {
+	int64_t id;
+	int32_t fps;     /* 0: single pictures */
+	int64_t left_ms; /* until its end; <= 0: end its viewers */
+};
+
+/* What a printer's camera is and does. Borrowed for the call. */
+struct camera_news {
+	struct uuid printer;
+	const char *source;         /* none, jpeg, http, mjpeg, rtsp; NULL: as it was */
+	const char *trouble, *words; /* why there is no picture; NULL: none */
+};
+
 /* What the sink tells the gateway. */
 struct sink_client {
 	void *ctx;
@@ -33,6 +47,9 @@ struct sink_client {
 	void (*revoke)(void *ctx, struct uuid printer);
 	/* Someone asked for a full report. */
 	void (*refresh)(void *ctx, struct uuid printer);
+	/* What is wanted of its camera: all of it, each time something changed. */
+	void (*camera)(
+	    void *ctx, struct uuid printer, const struct camera_channel *v, size_t n);
 	/* For the health page. */
 	int (*sessions)(void *ctx);
 };
@@ -46,6 +63,10 @@ struct sink_ops {
 	void (*touch)(struct sink *k, struct status *s);
 	/* s goes away; what was not written is lost. */
 	void (*forget)(struct sink *k, struct status *s);
+	/* Writes it soon. told(ctx, printer), unless NULL, when it is written, also when it cannot be.
+	 */
+	void (*camera)(struct sink *k, const struct camera_news *news,
+	    void (*told)(void *ctx, struct uuid printer), void *ctx);
 	/* Writes what is left, gives up every printer, then calls done once. */
 	void (*stop)(struct sink *k, void (*done)(void *ctx), void *ctx);
 	void (*counters)(struct sink *k, struct sink_counters *out); /* since the last call */

@@ -71,6 +71,7 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
         "SOLOPRINT_DB": at.conninfo("soloprint_gateway"),
         "SOLOPRINT_GATEWAY_KEY": str(at.var / "keys" / "gateway.key"),
         "SOLOPRINT_GATEWAY_NAME": name,
+        "SOLOPRINT_GATEWAY_PUBLISH": f"{at.run}/publish/pub.sock",
     }
     # Without printers of its own a stack trusts no printer: its own CA signs none.
     ca = settings.gateway_ca or str(fleet_ca(at) if settings.fleet else at.ca)
@@ -111,6 +112,8 @@ def nginx(at: Layout) -> Service:
         '\tcase "$line" in *" (nginx) "?" "[0-9]*" $old $old "*) kill -QUIT "${line%% *}" ;; esac\n'
         "done\n"
     )
+    # A killed master leaves its sockets behind, and would not start on them.
+    orphans += f"rm -f '{at.run}/publish/pub.sock' '{at.run}/nginx/sub.sock'\n"
     # As root its master reads the key and its workers are the user "soloprint".
     return Service("nginx", [*command, "-g", "daemon off;"], before=orphans, stop_signal="QUIT", stop_ms=8000)
 

@@ -1,0 +1,85 @@
+/* Where pictures come from: one table of functions per way. A feed runs in the loop; it keeps no
+ * more than one picture. */
+#ifndef GATEWAY_CAMERA_FEED_H
+#define GATEWAY_CAMERA_FEED_H
+
+#include "gateway/driver.h"
+
+struct feed;
+struct feeds; /* what feeds share, one per process */
+struct resolver;
+
+enum {
+	PICTURE_MOST = 2 << 20, /* bytes; A1: about 60 kB, a 4k webcam about 1.5 MB */
+	FEED_WORDS = 200
+};
+
+/* Why a feed ended. */
+enum feed_end {
+	FEED_UNREACHABLE,
+	FEED_REFUSED,   /* the access code or password */
+	FEED_UNTRUSTED, /* the certificate is not this printer's */
+	FEED_BROKEN,    /* it ended, or what came is no picture */
+	FEED_NO_PICTURE, /* connected, but silent */
+	FEED_NO_DECODER, /* a kind that needs a program which is not installed */
+	FEED_NOT_CONNECTED,
+	FEED_ENDS
+};
+const char *feed_end_name(enum feed_end e);
+/* For people. */
+const char *feed_end_words(enum feed_end e);
+
+/* Borrowed for the call of `open`. */
+struct feed_target {
+	const struct camera_source *source;
+	const char *host; /* of a CAMERA_BAMBU_JPEG: name or address */
+	const char *serial, *secret;
+};
+
+struct feed_client {
+	void *ctx;
+	/* A whole JPEG; borrowed. The feed is not closed from within. */
+	void (*picture)(void *ctx, const uint8_t *jpeg, size_t n);
+	/* It is over; the last thing a feed does. It is closed from within or later. */
+	void (*ended)(void *ctx, enum feed_end why);
+};
+
+struct feed_ops {
+	/* Never calls the client before it has returned. interval_ms: pictures are wanted no more
+	 * often. */
+	struct feed *(*open)(struct feeds *f, const struct feed_target *t,
+	    const struct feed_client *client);
+	void (*close)(struct feed *feed);
+	/* Pictures are wanted no more often than that; may be NULL. */
+	void (*pace)(struct feed *feed, int64_t interval_ms);
+};
+extern const struct feed_ops feed_bambu, feed_http, feed_mjpeg, feed_rtsp;
+
+/* False when RTSP cannot be shown here. */
+bool feed_rtsp_works(const struct feeds *f);
+
+struct feeds_config {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct http *http;
+	const char *ca_path; /* as driver_config's */
+};
+/* NULL when the CA file cannot be used. */
+struct feeds *feeds_new(const struct feeds_config *cfg);
+void feeds_free(struct feeds *f);
+
+/* A whole JPEG as far as its ends tell (ISO/IEC 10918-1 B.1.1.3: SOI FFD8, EOI FFD9). */
+bool picture_is_whole(const uint8_t *p, size_t n);
+
+/* Cuts pictures out of a stream of bytes, whatever stands between them. */
+struct picture_cutter {
+	uint8_t *p;
+	size_t n, room;
+	size_t seen; /* bytes that were searched for the end */
+};
+/* Takes bytes; calls `picture` for each that is complete. False: a picture is over PICTURE_MOST. */
+bool picture_cut(struct picture_cutter *c, const uint8_t *bytes, size_t n,
+    void (*picture)(void *ctx, const uint8_t *jpeg, size_t n), void *ctx);
+void picture_cutter_fini(struct picture_cutter *c);
+
+#endif
