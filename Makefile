@@ -9,7 +9,9 @@ CC       := gcc
 endif
 PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl glib-2.0
-PKGS_GW  := json-c libpq libmosquitto libssl libcrypto libsystemd zlib
+PKGS_GW  := json-c libpq libmosquitto libcurl libssl libcrypto libsystemd zlib
+# Debian gives these no .pc file.
+LIBS_GW  := -lwslay -lhttp_parser
 PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib expat liburiparser
 PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib expat liburiparser
 PKGS_SCAN := json-c libzip expat inih gmime-3.0 libseccomp libcrypto zlib
@@ -116,7 +118,7 @@ $(BUILD)/bin/soloprint-api: $(API_O) $(LIB_A)
 $(BUILD)/bin/soloprint-gateway: $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW)) -lm
+	@$(CC) $(LDFLAGS) -o $@ $(GW_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
 $(BUILD)/bin/soloprint-scan: $(SCAN_O) $(LIB_A)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -169,7 +171,7 @@ UNIT_EXTRA = $(if $(filter test_bambu% test_merge% test_gw%,$*),$(filter-out %/g
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_A) $(GENERATED) $(BUILD)/obj/gen/inputs.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(UNIT_EXTRA) $(BUILD)/obj/gen/inputs.o $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_CR) $(PKGS_SCAN))) -lcsv -lm
+	    $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_CR) $(PKGS_SCAN))) $(LIBS_GW) -lcsv -lm
 
 $(filter $(addprefix $(BUILD)/unit/test_,bambu% merge% gw%),$(UNIT)): $(GW_O)
 $(filter $(BUILD)/unit/test_form%,$(UNIT)): $(SCAN_PARTS_O)
@@ -198,7 +200,7 @@ BENCH   := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(PKGS_GW)) -lm
+	    $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
 .PHONY: bench-tools
 bench-tools: $(BENCH) ## programs that the benchmarks drive
 .PHONY: bench
@@ -221,7 +223,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $
     $(addprefix $(BUILD)/obj/gen/,inputs.o routes.o openapi_json.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $< $(if $(FUZZ),,tests/fuzz/replay.c) $(FUZZ_EXTRA) \
-	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) -lcsv -lm
+	    $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(sort $(PKGS_API) $(PKGS_GW) $(PKGS_SCAN))) $(LIBS_GW) -lcsv -lm
 .PHONY: fuzzers fuzz fuzz-replay fuzz-corpus
 fuzzers: $(FUZZERS)
 fuzz: ## search for inputs that break the parsers, FUZZ_SECONDS per target

@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "gateway/fleet.h"
+#include "gateway/http.h"
 #include "gateway/identity.h"
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
@@ -42,6 +43,7 @@ static const struct config_item config[] = {
 
 struct process {
 	struct loop *loop;
+	struct http *http;
 	struct gateway gateway;
 	struct fleet fleet;
 	struct identity identity;
@@ -163,7 +165,11 @@ start(struct process *p)
 	struct sink_client client;
 
 	p->loop = loop_new();
+	p->http = http_new(p->loop);
+	if (!p->http)
+		return false;
 	dc.loop = p->loop;
+	dc.http = p->http;
 	p->gateway = (struct gateway){
 	    .loop = p->loop,
 	    .drivers = drivers,
@@ -198,6 +204,7 @@ finish(struct process *p)
 	for (int i = 0; i < DRIVERS_MOST; i++)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
+	http_free(p->http);
 	resolver_free(p->gateway.resolver);
 	close(p->signal_fd);
 	loop_free(p->loop);
