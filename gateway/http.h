@@ -41,6 +41,7 @@ struct http_client_options {
 	 * for the calls that follow. */
 	const char *user, *secret;
 	const char *ca_file; /* PEM that certificates must chain to; NULL: the system's */
+	const char *unix_socket; /* connections go there, whatever a URL says; NULL: to addresses */
 	bool tls12_most;     /* no TLS above 1.2 */
 	bool no_reuse;       /* each call on a connection of its own, closed at its end */
 };
