@@ -74,7 +74,8 @@ getCameraSnapshot(struct req *r)
 	}
 	e = want(r, SINGLE, &channel);
 	if (!e)
-		reply_inner(r, "image/jpeg", str_fmt(r->arena, "/__camera/still/%.*s", STR_ARG(channel)));
+		reply_inner(
+		    r, "image/jpeg", str_fmt(r->arena, "/__camera/still/%.*s", STR_ARG(channel)));
 	return e;
 }
 

@@ -133,7 +133,8 @@ take(struct feed *b, size_t n)
 	return true;
 }
 
-/* --- the connection's course: each returns -1 while it waits, an end, or FEED_ENDS to go on ----- */
+/* --- the connection's course: each returns -1 while it waits, an end, or FEED_ENDS to go on -----
+ */
 
 static int
 shake(struct feed *b)
@@ -208,7 +209,8 @@ on_ready(void *ctx, uint32_t events)
 static int
 dial(const char *address, int port)
 {
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+	struct addrinfo hints = {
+	    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *found;
 	char service[8];
 	int fd;
@@ -217,7 +219,8 @@ dial(const char *address, int port)
 	if (getaddrinfo(address, service, &hints, &found) != 0)
 		return -1;
 	fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS) {
+	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 &&
+	    errno != EINPROGRESS) {
 		close(fd);
 		fd = -1;
 	}

@@ -17,9 +17,9 @@ enum {
 /* Why a feed ended. */
 enum feed_end {
 	FEED_UNREACHABLE,
-	FEED_REFUSED,   /* the access code or password */
-	FEED_UNTRUSTED, /* the certificate is not this printer's */
-	FEED_BROKEN,    /* it ended, or what came is no picture */
+	FEED_REFUSED,    /* the access code or password */
+	FEED_UNTRUSTED,  /* the certificate is not this printer's */
+	FEED_BROKEN,     /* it ended, or what came is no picture */
 	FEED_NO_PICTURE, /* connected, but silent */
 	FEED_NO_DECODER, /* a kind that needs a program which is not installed */
 	FEED_NOT_CONNECTED,
@@ -47,8 +47,8 @@ struct feed_client {
 struct feed_ops {
 	/* Never calls the client before it has returned. interval_ms: pictures are wanted no more
 	 * often. */
-	struct feed *(*open)(struct feeds *f, const struct feed_target *t,
-	    const struct feed_client *client);
+	struct feed *(*open)(
+	    struct feeds *f, const struct feed_target *t, const struct feed_client *client);
 	void (*close)(struct feed *feed);
 	/* Pictures are wanted no more often than that; may be NULL. */
 	void (*pace)(struct feed *feed, int64_t interval_ms);

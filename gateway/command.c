@@ -10,8 +10,8 @@
 #include "gateway/reading.h"
 
 enum {
-	NEAR_DC = 10,  /* a target that was rounded on its way */
-	NEAR_PCT = 7,  /* fans of some printers have 16 steps */
+	NEAR_DC = 10, /* a target that was rounded on its way */
+	NEAR_PCT = 7, /* fans of some printers have 16 steps */
 	ANSWER_MS = 30000,
 };
 
@@ -78,8 +78,8 @@ read_home(struct json_object *v, struct command *c)
 	struct json_object *axes = reading_member(v, "axes");
 	char axis[4] = "";
 
-	for (size_t i = 0; json_object_is_type(axes, json_type_array) &&
-	     i < json_object_array_length(axes);
+	for (size_t i = 0;
+	     json_object_is_type(axes, json_type_array) && i < json_object_array_length(axes);
 	     i++) {
 		reading_text(json_object_array_get_idx(axes, i), axis, sizeof(axis));
 		c->u.home.x = c->u.home.x || strcmp(axis, "x") == 0;
@@ -117,8 +117,7 @@ read_objects(struct json_object *v, struct command *c)
 			reading_i64(one, &id);
 		else
 			reading_text(one, c->u.objects.name[n], sizeof(c->u.objects.name[n]));
-		c->u.objects.id[n] =
-		    id >= INT32_MIN && id <= INT32_MAX ? (int32_t)id : REC_NONE;
+		c->u.objects.id[n] = id >= INT32_MIN && id <= INT32_MAX ? (int32_t)id : REC_NONE;
 	}
 	c->u.objects.n = n;
 	return n > 0;
@@ -138,7 +137,8 @@ static bool
 read_gcode(struct json_object *v, struct command *c)
 {
 	struct json_object *lines = reading_member(v, "lines");
-	size_t n = json_object_is_type(lines, json_type_array) ? json_object_array_length(lines) : 0;
+	size_t n = json_object_is_type(lines, json_type_array) ? json_object_array_length(lines)
+							       : 0;
 
 	if (n == 0 || n > CMD_LINES)
 		return false;

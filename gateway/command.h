@@ -62,7 +62,7 @@ struct command {
 			char name[CMD_OBJECTS][64]; /* "" where only the id is known */
 		} objects;
 		struct {
-			int32_t unit, slot;          /* of an AMS; REC_NONE: the only one, or external */
+			int32_t unit, slot; /* of an AMS; REC_NONE: the only one, or external */
 			int32_t nozzle_dc, length_um; /* REC_NONE: the printer's own */
 		} filament;
 		struct {

@@ -24,19 +24,21 @@ struct transfer {
 	int64_t size;
 	uint8_t sha256[32];
 	bool has_sha256;
-	char filename[256]; /* as its owner named it, cleaned for file systems; ends in its extension */
-	char remote[256];   /* as it is called at the printer; the driver fills it during the upload */
-	char kind[16];      /* of the contract: gcode, bgcode, gcode_3mf, … */
-	int32_t plate;      /* of a 3MF, counted from 1 */
-	int32_t n_slots;    /* filaments of the file → slots of the printer */
+	char filename[256]; /* as its owner named it, cleaned for file systems; ends in its
+			       extension */
+	char
+	    remote[256]; /* as it is called at the printer; the driver fills it during the upload */
+	char kind[16];   /* of the contract: gcode, bgcode, gcode_3mf, … */
+	int32_t plate;   /* of a 3MF, counted from 1 */
+	int32_t n_slots; /* filaments of the file → slots of the printer */
 	struct transfer_slot {
-		int32_t unit, slot; /* unit REC_NONE: an external spool, `slot` its id; slot REC_NONE:
-				       unused */
+		int32_t unit, slot; /* unit REC_NONE: an external spool, `slot` its id; slot
+				       REC_NONE: unused */
 	} slots[32];
 	bool has_mapping;
 	bool timelapse, bed_leveling, flow_calibration, vibration_calibration;
-	/* Which attempt of which send this is: positive, below 2^31, never the same for two starts at
-	 * one printer. A provider that can carry it gives it back in rec_job.task_id. */
+	/* Which attempt of which send this is: positive, below 2^31, never the same for two starts
+	 * at one printer. A provider that can carry it gives it back in rec_job.task_id. */
 	int32_t task_id;
 };
 
@@ -58,7 +60,8 @@ struct driver {
 	const char *protocol;
 	int port; /* when none is configured */
 	bool needs_serial, needs_secret;
-	uint32_t commands; /* CMD_BIT of each kind it knows; what the printer at hand lacks, it refuses */
+	uint32_t commands; /* CMD_BIT of each kind it knows; what the printer at hand lacks, it
+			      refuses */
 	/* Once per process; NULL when it cannot work. What it returns is given to create. */
 	void *(*init)(const struct driver_config *cfg);
 	void (*fini)(void *env);
@@ -79,9 +82,9 @@ struct driver {
 	void (*recall)(void *d, enum printer_state state, enum job_outcome outcome,
 	    int64_t started_ms, int32_t progress);
 
-	/* Sends a command, exactly once: nothing here repeats it, also not the transport. Only while
-	 * reports come, one at a time except for CMD_EMERGENCY_STOP. How the printer answers is told
-	 * by session_answer, which may be called from within. */
+	/* Sends a command, exactly once: nothing here repeats it, also not the transport. Only
+	 * while reports come, one at a time except for CMD_EMERGENCY_STOP. How the printer answers
+	 * is told by session_answer, which may be called from within. */
 	void (*command)(void *d, const struct command *c);
 	/* Brings the file to the printer and does not start it. Told by session_upload_progress and
 	 * session_upload_done. May be repeated from the start. */

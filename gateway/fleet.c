@@ -20,6 +20,8 @@ revoke(void *ctx, struct uuid printer)
 	struct fleet *f = ctx;
 	struct session *s = uuid_map_take(&f->sessions, printer);
 
+	if (f->cameras)
+		cameras_forget(f->cameras, printer);
 	if (s)
 		session_free(s);
 }
@@ -34,6 +36,15 @@ refresh(void *ctx, struct uuid printer)
 		session_refresh(s);
 }
 
+static void
+camera(void *ctx, struct uuid printer, const struct camera_channel *v, size_t n)
+{
+	struct fleet *f = ctx;
+
+	if (f->cameras && uuid_map_get(&f->sessions, printer))
+		cameras_want(f->cameras, printer, v, n);
+}
+
 static int
 sessions(void *ctx)
 {
@@ -45,7 +56,7 @@ sessions(void *ctx)
 struct sink_client
 fleet_client(struct fleet *f)
 {
-	return (struct sink_client){f, assign, revoke, refresh, sessions};
+	return (struct sink_client){f, assign, revoke, refresh, camera, sessions};
 }
 
 void

@@ -17,7 +17,7 @@
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
-static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_level;
+static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_level, *cfg_publish, *cfg_camera_port;
 static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
 
 static const struct config_item config[] = {
@@ -38,6 +38,10 @@ static const struct config_item config[] = {
 	"a printer without a report for so long is woken, then connected anew"},
     {"SOLOPRINT_GATEWAY_OFFLINE_MS", CFG_INT, &cfg_offline_ms, "15000", 0, 3600000,
 	"a printer not connected for so long is offline"},
+    {"SOLOPRINT_GATEWAY_PUBLISH", CFG_STR, &cfg_publish, "", 0, 0,
+	"nginx' socket for publishers; without it cameras are not shown"},
+    {"SOLOPRINT_GATEWAY_CAMERA_PORT", CFG_STR, &cfg_camera_port, "", 0, 0,
+	"of Bambu printers that send pictures, if not 6000; +N: so far above the printer's port"},
     {"SOLOPRINT_LOG_LEVEL", CFG_STR, &cfg_level, "info", 0, 0, "debug, info, warn or error"},
 };
 
@@ -157,6 +161,18 @@ start_signals(struct process *p)
 }
 
 static bool
+start_cameras(struct process *p)
+{
+	struct cameras_config cc = {p->loop, p->gateway.resolver, p->http, p->gateway.sink,
+	    &p->fleet.sessions, cfg_publish, cfg_ca, cfg_camera_port};
+
+	if (!cfg_publish[0])
+		return true;
+	p->fleet.cameras = cameras_new(&cc);
+	return p->fleet.cameras != NULL;
+}
+
+static bool
 start(struct process *p)
 {
 	struct driver_config dc = {.ca_path = cfg_ca};
@@ -191,13 +207,14 @@ start(struct process *p)
 	p->fleet.gateway = &p->gateway;
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
-	return p->gateway.sink != NULL;
+	return p->gateway.sink != NULL && start_cameras(p);
 }
 
 static void
 finish(struct process *p)
 {
 	if (p->gateway.sink) {
+		cameras_free(p->fleet.cameras);
 		fleet_fini(&p->fleet);
 		p->gateway.sink->ops->free(p->gateway.sink);
 	}

@@ -58,9 +58,9 @@ void session_changed(struct session *s, uint32_t changed);
 void session_failed(struct session *s, enum conn_reason reason);
 /* How long the printer took to answer something, for diagnostics. */
 void session_round_trip(struct session *s, int64_t us);
-/* The printer's answer to the command or start that was sent last. ANSWER_LOST: the connection broke
- * or nothing came back, and nobody knows whether it was taken. words: what the printer says about
- * it, as it came, or NULL; borrowed. */
+/* The printer's answer to the command or start that was sent last. ANSWER_LOST: the connection
+ * broke or nothing came back, and nobody knows whether it was taken. words: what the printer says
+ * about it, as it came, or NULL; borrowed. */
 enum answer { ANSWER_ACCEPTED, ANSWER_REFUSED, ANSWER_BUSY, ANSWER_UNSUPPORTED, ANSWER_LOST };
 void session_answer(struct session *s, enum answer a, const char *words);
 /* Of the upload that runs: bytes sent so far; and its end. */

@@ -34,7 +34,7 @@ struct camera_channel {
 /* What a printer's camera is and does. Borrowed for the call. */
 struct camera_news {
 	struct uuid printer;
-	const char *source;         /* none, jpeg, http, mjpeg, rtsp; NULL: as it was */
+	const char *source;          /* none, jpeg, http, mjpeg, rtsp; NULL: as it was */
 	const char *trouble, *words; /* why there is no picture; NULL: none */
 };
 
@@ -48,8 +48,7 @@ struct sink_client {
 	/* Someone asked for a full report. */
 	void (*refresh)(void *ctx, struct uuid printer);
 	/* What is wanted of its camera: all of it, each time something changed. */
-	void (*camera)(
-	    void *ctx, struct uuid printer, const struct camera_channel *v, size_t n);
+	void (*camera)(void *ctx, struct uuid printer, const struct camera_channel *v, size_t n);
 	/* For the health page. */
 	int (*sessions)(void *ctx);
 };
@@ -63,9 +62,9 @@ struct sink_ops {
 	void (*touch)(struct sink *k, struct status *s);
 	/* s goes away; what was not written is lost. */
 	void (*forget)(struct sink *k, struct status *s);
-	/* Writes it soon. told(ctx, printer), unless NULL, when it is written, also when it cannot be.
-	 */
-	void (*camera)(struct sink *k, const struct camera_news *news,
+	/* Writes what is new of cameras. told, unless NULL, is called for each when that is done,
+	 * also when it cannot be. */
+	void (*camera)(struct sink *k, const struct camera_news *news, size_t n,
 	    void (*told)(void *ctx, struct uuid printer), void *ctx);
 	/* Writes what is left, gives up every printer, then calls done once. */
 	void (*stop)(struct sink *k, void (*done)(void *ctx), void *ctx);

@@ -31,6 +31,8 @@ on_notify(void *ctx, const char *channel, const char *payload)
 		return;
 	if (strcmp(channel, "printer_changed") == 0)
 		leases_changed(k->leases, printer);
+	else if (strcmp(channel, "printer_camera") == 0)
+		sink_pg_cameras(k, &printer, 1);
 	else if (leases_get(k->leases, printer))
 		k->client.refresh(k->client.ctx, printer);
 }
@@ -136,12 +138,14 @@ read_key(struct sink_pg *k)
 	return k->key != NULL;
 }
 
-static const struct sink_ops ops = {sink_pg_touch, sink_pg_forget, stop, counters, free_sink};
+static const struct sink_ops ops = {
+    sink_pg_touch, sink_pg_forget, sink_pg_camera, stop, counters, free_sink};
 
 struct sink *
 sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct sink_client *client)
 {
-	static const char *const channels[] = {"printer_changed", "printer_refresh", NULL};
+	static const char *const channels[] = {
+	    "printer_changed", "printer_refresh", "printer_camera", NULL};
 	struct sink_pg *k = calloc(1, sizeof(*k));
 	struct pgq_config qc = {cfg->conninfo, &gateway_sql, channels, on_up, NULL, on_notify, k};
 	struct lease_config lc = {cfg->name, cfg->sole, cfg->lease_ms, cfg->sessions_most};

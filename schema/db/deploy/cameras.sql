@@ -6,11 +6,11 @@
 BEGIN;
 SET LOCAL ROLE soloprint_owner;
 
--- As the gateway tells it while the printer is connected. source: none, jpeg, http, mjpeg, rtsp; trouble: why there was no
+-- As the gateway tells it while the printer is connected. source, NULL when not known: none, jpeg, http, mjpeg, rtsp; trouble: why there was no
 -- picture when one was wanted last, message: the same in words.
 CREATE TABLE sec.printer_cameras (
 	printer_id uuid PRIMARY KEY REFERENCES sec.printer_index (printer_id) ON DELETE CASCADE,
-	source text NOT NULL CHECK (source IN ('none', 'jpeg', 'http', 'mjpeg', 'rtsp')),
+	source text CHECK (source IN ('none', 'jpeg', 'http', 'mjpeg', 'rtsp')),
 	trouble text,
 	message text,
 	trouble_at timestamptz,
