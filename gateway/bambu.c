@@ -12,8 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/bambu_report.h"
-#include "gateway/bambu_tls.h"
-#include "gateway/session.h"
+#include "gateway/bambu_session.h"
 
 enum {
 	KEEPALIVE_S = 30,
@@ -22,37 +21,37 @@ enum {
 	PACKETS_PER_TURN = 32,
 	REPORT_MOST = 128 * 1024,       /* bytes; the largest seen is 14 kB */
 	UNREAD_MOST = 16 * 1024 * 1024, /* bytes received without a message being complete */
+	FTPS_PORT = 990,
+	JPEG_PORT = 6000,
+	RTSP_PORT = 322,
+	SEQUENCE_FROM = 1 << 24, /* other clients count from 0 or from 20000 */
 	ASK_LEAST_MS =
 	    3000, /* a full report that does not come is asked for again, ever more rarely */
 	ASK_MOST_MS = 60000,
 	LAYERS_ASK_MS = 300000, /* full reports are work for the small models */
 };
 
-struct bambu_env {
-	struct bambu_tls tls;
-	struct json_tokener *tokener;
-};
-
-struct bambu {
-	struct bambu_env *env;
-	struct session *s;
-	struct mosquitto *m;
-	struct watch watch;
-	struct timer tick;
-	struct bambu_state state;
-	uint64_t counted; /* bytes received until the last message */
-	int64_t asked_ms, ask_wait_ms;
-	unsigned generation; /* of the client id; goes up to shake off a half-dead session */
-	unsigned sequence;
-	bool no_chamber;
-	enum conn_reason failure; /* noted in a callback, handled after it */
-	char topic[128], request[128];
-};
-
 static void on_socket(void *ctx, uint32_t events);
 static void on_tick(void *ctx);
 
 /* --- once per process ------------------------------------------------------------------------- */
+
+/* "990", or "+100": that far above the port of a printer's MQTT. */
+static void
+read_ftps_port(struct bambu_env *env, const char *text)
+{
+	struct str s = str_from(text);
+	int64_t n;
+
+	env->ftps_port = FTPS_PORT;
+	env->ftps_above = s.n > 0 && s.p[0] == '+';
+	if (env->ftps_above)
+		s = (struct str){s.p + 1, s.n - 1};
+	if (str_to_i64(s, &n) && n > 0 && n < 65536)
+		env->ftps_port = (int)n;
+	else if (s.n > 0)
+		log_error("no port", LOG_Z("ftps_port", text));
+}
 
 static void *
 init(const struct driver_config *cfg)
@@ -65,6 +64,9 @@ init(const struct driver_config *cfg)
 		return NULL;
 	}
 	env->tokener = bambu_tokener_new();
+	env->http = cfg->http;
+	env->ca_path = cfg->ca_path;
+	read_ftps_port(env, cfg->bambu_ftps_port);
 	return env;
 }
 
@@ -89,7 +91,11 @@ create(void *env, struct session *s)
 	b->s = s;
 	b->watch = (struct watch){.fn = on_socket, .ctx = b};
 	b->tick = (struct timer){.fn = on_tick, .ctx = b};
-	b->no_chamber = bambu_model_lacks_chamber(session_model(s));
+	b->model = bambu_model("", session_model(s), session_serial(s));
+	random_bytes(&b->sequence, sizeof(b->sequence));
+	b->sequence = SEQUENCE_FROM + b->sequence % SEQUENCE_FROM;
+	bambu_order_init(b);
+	bambu_upload_init(b);
 	snprintf(b->topic, sizeof(b->topic), "device/%s/report", session_serial(s));
 	snprintf(b->request, sizeof(b->request), "device/%s/request", session_serial(s));
 	bambu_state_init(&b->state);
@@ -127,6 +133,8 @@ disconnect(void *d)
 
 	timer_stop(loop, &b->tick);
 	watch_stop(loop, &b->watch);
+	bambu_order_drop(b, false);
+	bambu_upload_drop(b, false);
 	if (!b->m)
 		return;
 	if (handshake_done(b))
@@ -152,7 +160,16 @@ fail(struct bambu *b, enum conn_reason reason)
 	watch_stop(session_gateway(b->s)->loop, &b->watch);
 	if (b->failure != REASON_NONE)
 		reason = b->failure;
+	bambu_order_drop(b, true);
+	bambu_upload_drop(b, true);
 	session_failed(b->s, reason);
+}
+
+void
+bambu_start_over(struct bambu *b)
+{
+	b->generation++;
+	fail(b, REASON_UNREACHABLE);
 }
 
 static enum conn_reason
@@ -171,6 +188,23 @@ tls_reason(const struct bambu *b)
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
+
+/* The library writes at once, outside of its callbacks; what the socket did not take waits for it
+ * to become writable. */
+bool
+bambu_send(struct bambu *b, const struct bambu_message *m)
+{
+	struct str text = buf_view(&m->json);
+	int rc;
+
+	if (!b->m)
+		return false;
+	rc = mosquitto_publish(b->m, NULL, b->request, (int)text.n, text.p, m->qos, false);
+	if (rc == MOSQ_ERR_SUCCESS && mosquitto_want_write(b->m) && mosquitto_socket(b->m) >= 0)
+		watch_set(session_gateway(b->s)->loop, &b->watch, mosquitto_socket(b->m),
+		    EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+	return rc == MOSQ_ERR_SUCCESS;
+}
 
 static void
 request(struct bambu *b, const char *section, const char *members)
@@ -207,7 +241,7 @@ nudge(void *d)
 static uint32_t
 map(struct bambu *b, uint32_t parts)
 {
-	struct bambu_when now = {clock_mono_ms(), clock_unix_ms(), b->no_chamber};
+	struct bambu_when now = {clock_mono_ms(), clock_unix_ms(), b->model->no_chamber};
 
 	return bambu_map(&b->state, parts, &now, session_record(b->s));
 }
@@ -237,11 +271,14 @@ apply(struct bambu *b, uint32_t parts)
 		return;
 	if (session_is_offline(b->s))
 		parts |= BAMBU_STATE;
+	if (parts & BAMBU_EXTRA)
+		b->model = bambu_model(b->state.product, session_model(b->s), session_serial(b->s));
 	changed = map(b, parts);
 	if (parts == BAMBU_ALL)
 		changed = BAMBU_COLUMNS;
 	limits = bambu_developer_mode_off(&b->state) ? REASON_DEVELOPER_MODE_OFF : REASON_NONE;
 	session_report(b->s, changed, limits);
+	bambu_order_report(b);
 	ask_for_layers(b);
 	if (bambu_decide_at(&b->state))
 		timer_set(session_gateway(b->s)->loop, &b->tick,
@@ -256,7 +293,9 @@ on_message(struct mosquitto *m, void *ctx, const struct mosquitto_message *msg)
 	struct str text = {msg->payload, msg->payloadlen > 0 ? (size_t)msg->payloadlen : 0};
 	int64_t start = clock_mono_us(), parsed;
 	struct json_object *report;
+	struct bambu_answer answer;
 	uint32_t parts;
+	bool answered;
 
 	b->counted = BIO_number_read(SSL_get_rbio(mosquitto_ssl_get(m)));
 	count->reports++;
@@ -264,13 +303,16 @@ on_message(struct mosquitto *m, void *ctx, const struct mosquitto_message *msg)
 	report = text.n > REPORT_MOST ? NULL : bambu_parse(b->env->tokener, text);
 	parsed = clock_mono_us();
 	count->parse_us += parsed - start;
-	if (!report || !bambu_take(&b->state, report, &parts)) {
+	answered = report && bambu_answer_read(report, &answer);
+	if (report && bambu_take(&b->state, report, &parts))
+		apply(b, parts);
+	else if (answered)
+		session_heard(b->s);
+	else
 		count->ignored++;
-		json_object_put(report);
-		return;
-	}
-	apply(b, parts);
 	json_object_put(report);
+	if (answered)
+		bambu_order_answer(b, &answer);
 	count->map_us += clock_mono_us() - parsed;
 }
 
@@ -447,6 +489,8 @@ connect_to(void *d, const char *address, int port)
 	int rc, pair[2];
 
 	bambu_state_forget(&b->state);
+	snprintf(b->address, sizeof(b->address), "%s", address);
+	b->port = port;
 	b->failure = REASON_NONE;
 	b->counted = 0;
 	b->asked_ms = 0;
@@ -461,11 +505,30 @@ connect_to(void *d, const char *address, int port)
 	timer_set(session_gateway(b->s)->loop, &b->tick, TICK_FIRST_MS);
 }
 
+/* The address is the one that the session goes to, whatever the printer says of its own. */
+static void
+camera(const void *d, struct camera_source *out)
+{
+	const struct bambu *b = d;
+	bool v6 = strchr(b->address, ':') != NULL;
+
+	memset(out, 0, sizeof(*out));
+	if (!b->model->jpeg_camera && b->state.rtsp != 1)
+		return;
+	out->kind = b->model->jpeg_camera ? CAMERA_BAMBU_JPEG : CAMERA_RTSP;
+	out->port = b->model->jpeg_camera ? JPEG_PORT : RTSP_PORT;
+	snprintf(out->user, sizeof(out->user), "bblp");
+	if (out->kind == CAMERA_RTSP)
+		snprintf(out->url, sizeof(out->url), "rtsps://%s%s%s:%d/streaming/live/1",
+		    v6 ? "[" : "", b->address, v6 ? "]" : "", RTSP_PORT);
+}
+
 const struct driver bambu_driver = {
     .protocol = "bambu",
     .port = 8883,
     .needs_serial = true,
     .needs_secret = true,
+    .commands = (CMD_BIT(CMD_KINDS) - 1) & ~CMD_BIT(CMD_FIRMWARE_RESTART),
     .init = init,
     .fini = fini,
     .create = create,
@@ -475,4 +538,10 @@ const struct driver bambu_driver = {
     .ask = ask,
     .nudge = nudge,
     .recall = recall,
+    .command = bambu_command,
+    .upload = bambu_upload,
+    .start = bambu_start,
+    .abort = bambu_abort,
+    .is_job = bambu_is_its_job,
+    .camera = camera,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/bambu_state.h"
+#include "gateway/bambu_text.h"
 
 enum {
 	DECIDE_MS = 10000, /* a cancel's code follows the state FAILED by some 4 s */
@@ -575,6 +576,7 @@ map_errors(const struct bambu_state *b, struct record *r)
 		e->severity = severity >= 1 && severity <= 4 ? (enum severity)severity
 							     : SEVERITY_COMMON;
 		e->module = module_name(attr >> 24);
+		e->message = bambu_hms_text(attr, code);
 		e->hms = true;
 	}
 	if (error != 0 && !cancelled(b)) { /* a cancel is an outcome, not an error */
@@ -583,6 +585,7 @@ map_errors(const struct bambu_state *b, struct record *r)
 		snprintf(e->code, sizeof(e->code), "%04X_%04X", error >> 16, error & 0xFFFF);
 		e->severity = SEVERITY_SERIOUS;
 		e->module = module_name(error >> 24);
+		e->message = bambu_error_text(error);
 	}
 	return RECORD_SET(r, errors, &list, REC_ERRORS);
 }

@@ -518,6 +518,25 @@ take_sdcard(void *base, struct json_object *v)
 	return put_i32(&b->storage, present, BAMBU_EXTRA);
 }
 
+/* The address of its live view, or "disable". */
+static uint32_t
+take_rtsp(void *base, struct json_object *v)
+{
+	struct bambu_state *b = base;
+
+	if (json_object_is_type(v, json_type_string))
+		b->rtsp = str_starts(str_from(json_object_get_string(v)), STR("rtsp"));
+	return 0;
+}
+
+static uint32_t
+take_ipcam(void *base, struct json_object *v)
+{
+	static const struct field fields[] = {{"rtsp_url", K_CUSTOM, 0, 0, 0, take_rtsp}};
+
+	return merge_object(fields, N_OF(fields), base, v);
+}
+
 static bool
 light_mode(struct json_object *v, enum light_mode *out)
 {
@@ -602,6 +621,7 @@ static const struct field print_fields[] = {
     {"heatbreak_fan_speed", K_INT, S(fan_heatbreak), BAMBU_FANS, NULL},
     {"hms", K_CUSTOM, 0, 0, 0, take_hms},
     {"home_flag", K_CUSTOM, 0, 0, 0, take_home_flag},
+    {"ipcam", K_CUSTOM, 0, 0, 0, take_ipcam},
     {"layer_num", K_INT, S(layer), BAMBU_JOB | BAMBU_STATE, NULL},
     {"lights_report", K_CUSTOM, 0, 0, 0, take_lights},
     {"mc_percent", K_INT, S(percent), BAMBU_JOB, NULL},

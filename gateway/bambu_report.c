@@ -2,7 +2,6 @@
 
 #include <limits.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/log.h"
 #include "gateway/reading.h"
@@ -55,9 +54,9 @@ take_answer(struct bambu_state *b, struct json_object *print, uint32_t *parts)
 	reading_i64(reading_member(print, "err_code"), &code);
 	refused = strstr(reason, "verify failed") != NULL || code == ERR_NOT_SIGNED ||
 	    code == ERR_BADLY_SIGNED;
-	if (refused != b->refused)
+	if (refused && !b->refused)
 		*parts = BAMBU_STATE;
-	b->refused = refused;
+	b->refused = b->refused || refused; /* others may sign theirs: their success says nothing */
 	return true;
 }
 
@@ -97,15 +96,4 @@ bambu_take(struct bambu_state *b, struct json_object *message, uint32_t *parts)
 		return false;
 	*parts = bambu_merge_version(b, info);
 	return *parts != 0;
-}
-
-bool
-bambu_model_lacks_chamber(const char *model)
-{
-	static const char *const models[] = {"A1", "A1 mini", "A2L", "P1P", "P1S"};
-
-	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
-		if (strcasecmp(model, models[i]) == 0)
-			return true;
-	return false;
 }

@@ -18,7 +18,5 @@ struct json_object *bambu_parse(struct json_tokener *tokener, struct str text);
 /* Takes the message into the state; false when it is none of those that are understood.
  * *parts: what is different now. */
 bool bambu_take(struct bambu_state *b, struct json_object *message, uint32_t *parts);
-/* P1 and A1 report a constant instead of a chamber temperature. */
-bool bambu_model_lacks_chamber(const char *model);
 
 #endif

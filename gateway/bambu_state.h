@@ -65,6 +65,7 @@ struct bambu_state {
 	uint64_t fun;
 	bool has_fun;
 	int32_t home_flag, storage;
+	int32_t rtsp; /* 1: its live view is switched on */
 	bool has_home_flag;
 	char wifi[16];
 	/* AMS */

@@ -15,6 +15,7 @@ struct http;
 struct driver_config {
 	const char *ca_path; /* certificates that a printer's may chain to */
 	struct loop *loop;
+	const char *bambu_ftps_port; /* "990", "+100": above the printer's own port; NULL: 990 */
 	struct http *http; /* shared by all sessions; lives longer than any of them */
 };
 

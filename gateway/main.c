@@ -17,7 +17,8 @@
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
-static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_level, *cfg_publish, *cfg_camera_port;
+static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_level;
+static const char *cfg_ftps_port, *cfg_publish, *cfg_camera_port;
 static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
 
 static const struct config_item config[] = {
@@ -26,6 +27,8 @@ static const struct config_item config[] = {
 	"private key that opens printers' secrets, PEM"},
     {"SOLOPRINT_GATEWAY_CA", CFG_STR, &cfg_ca, "/etc/soloprint/printer-ca.pem", 0, 0,
 	"certificates that a Bambu printer's may chain to, PEM"},
+    {"SOLOPRINT_GATEWAY_FTPS_PORT", CFG_STR, &cfg_ftps_port, "990", 0, 0,
+	"of Bambu printers; +100: that far above the printer's own port"},
     {"SOLOPRINT_GATEWAY_NAME", CFG_STR, &cfg_name, "gateway", 0, 0,
 	"for people, in the list of gateways"},
     {"SOLOPRINT_GATEWAY_SESSIONS", CFG_INT, &cfg_sessions, "6000", 1, 100000,
@@ -175,7 +178,7 @@ start_cameras(struct process *p)
 static bool
 start(struct process *p)
 {
-	struct driver_config dc = {.ca_path = cfg_ca};
+	struct driver_config dc = {.ca_path = cfg_ca, .bambu_ftps_port = cfg_ftps_port};
 	struct sink_pg_config sc = {cfg_db, p->identity.name, p->identity.sole, cfg_key,
 	    cfg_sessions, cfg_lease_ms, cfg_batch_ms};
 	struct sink_client client;

@@ -264,7 +264,7 @@ json_errors(struct buf *b, const struct record *r)
 		put_text(b, "severity", severities[e->severity]);
 		put_text(b, "module", e->module);
 		put_text(b, "source", e->hms ? "hms" : "print_error");
-		put_text(b, "message", NULL);
+		put_text(b, "message", e->message);
 		key(b, "url");
 		if (e->hms)
 			buf_fmt(b, "\"%s%s\"}", wiki, e->code);

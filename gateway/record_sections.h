@@ -123,7 +123,8 @@ enum severity { SEVERITY_FATAL = 1, SEVERITY_SERIOUS, SEVERITY_COMMON, SEVERITY_
 struct rec_error {
 	char code[24];
 	enum severity severity;
-	const char *module; /* of a constant table */
+	const char *module;  /* of a constant table */
+	const char *message; /* of a constant table, or NULL */
 	bool hms;           /* a health message, not the print's error */
 };
 

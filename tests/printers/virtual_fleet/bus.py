@@ -9,7 +9,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-Handler = Callable[[str, dict[str, Any]], None]
+Handler = Callable[[str, dict[str, Any], int], None]
 
 
 def _client() -> mqtt.Client:
@@ -19,7 +19,7 @@ def _client() -> mqtt.Client:
 
 
 class Bus:
-    """Requests arrive at handler(serial, message) on the event loop; publish() may be called from there."""
+    """Requests arrive at handler(serial, message, qos) on the event loop; publish() may be called from there."""
 
     def __init__(self, port: int, password: str, handler: Handler) -> None:
         self.port = port
@@ -61,4 +61,4 @@ class Bus:
             return
         serial = message.topic.split("/")[1]
         if isinstance(body, dict):
-            self.loop.call_soon_threadsafe(self.handler, serial, body)
+            self.loop.call_soon_threadsafe(self.handler, serial, body, message.qos)

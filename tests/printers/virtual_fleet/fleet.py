@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import random
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import ftps
 from . import printer as behaviour
 from . import relay as network
 from .broker import Broker, Listener
@@ -52,6 +54,7 @@ class Entry:
     access_code: str
     port: int
     inner_port: int
+    ftps_port: int = 0  # 0: no storage
 
 
 def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
@@ -99,7 +102,8 @@ def _free(port: int) -> bool:
 
 
 class Fleet:
-    """Ports: base + i is printer i; then one for the fleet and, unless direct, one listener per printer."""
+    """Ports: base + i is printer i; then one for the fleet and, unless direct, one listener per printer and
+    one of each printer's storage."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -107,8 +111,11 @@ class Fleet:
         count = len(options.printers)
         base, self.claimed = options.port_base, []
         if not base:
-            base, self.claimed = free_run(count + 1 if options.direct else 2 * count + 1)
+            base, self.claimed = free_run(count + 1 if options.direct else 3 * count + 1)
         inner = base if options.direct else base + count + 1
+        stores = not options.direct and not options.mute and ftps.available()
+        if not stores and not options.direct:
+            print("fleet: no FTPS (python3-pyftpdlib, python3-openssl)", file=sys.stderr, flush=True)
         self.entries = [self._entry(i, spec, base + i, inner + i) for i, spec in enumerate(options.printers)]
         self.authority = Authority(options.folder / "ca")
         self.broker = Broker(options.folder / "broker", self.authority, base + count, options.mosquitto_user)
@@ -116,7 +123,11 @@ class Fleet:
         self.relays = (
             {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
         )
+        for index, entry in enumerate(self.entries):
+            entry.ftps_port = base + 2 * count + 1 + index if stores else 0
+        self.storages: ftps.Servers | None = None
         self.printers: dict[str, Printer] = {}
+        self.changed_codes: dict[str, str] = {}
         self.asked: set[str] = set()
         self.broker_wanted = True
         self.came_up = asyncio.Event()
@@ -134,7 +145,33 @@ class Fleet:
         spec = dict(spec)
         if "recording" in spec:
             spec["recording"] = str(RECORDINGS / spec["recording"])
-        return kind(MODELS[entry.model], entry.serial, self.clock, self.bus.publish, spec)
+        printer = kind(MODELS[entry.model], entry.serial, self.clock, self.bus.publish, spec)
+        if entry.ftps_port:
+            printer.storage = self._folder(entry)
+        return printer
+
+    def _folder(self, entry: Entry) -> Path:
+        return self.options.folder / "storage" / entry.serial
+
+    def _code(self, entry: Entry) -> str:
+        return self.changed_codes.get(entry.serial, entry.access_code)
+
+    def _open_storages(self) -> None:
+        self.storages = ftps.Servers(
+            [
+                ftps.Storage(
+                    entry.serial,
+                    entry.ftps_port,
+                    self._folder(entry),
+                    self.authority.leaf(entry.serial),
+                    self.authority.leaf_key_path,
+                    functools.partial(self._code, entry),
+                    functools.partial(self.printers.get, entry.serial),
+                )
+                for entry in self.entries
+                if entry.ftps_port
+            ]
+        )
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -166,6 +203,8 @@ class Fleet:
             for entry, spec in zip(self.entries, self.options.printers, strict=True):
                 self.printers[entry.serial] = self._printer(entry, spec)
                 self.printers[entry.serial].start()
+            if self.entries[0].ftps_port:
+                self._open_storages()
         await Server(self.options.folder, self._control).start()
         self._write_fleet_json()
 
@@ -177,7 +216,7 @@ class Fleet:
     def _write_fleet_json(self) -> None:
         rows = [
             {"name": e.name, "model": e.model, "host": "127.0.0.1", "port": e.port, "serial": e.serial}
-            | {"access_code": e.access_code, "ca": str(self.authority.path)}
+            | {"access_code": e.access_code, "ca": str(self.authority.path), "ftps_port": e.ftps_port}
             for e in self.entries
         ]
         path = self.options.folder / "fleet.json"
@@ -190,6 +229,8 @@ class Fleet:
         keeper.cancel()
         for printer in self.printers.values():
             printer.stop()
+        if self.storages is not None:
+            self.storages.stop()
         self.bus.stop()
         self.broker.stop()
         (self.options.folder / "fleet.json").unlink(missing_ok=True)
@@ -240,11 +281,11 @@ class Fleet:
         elif "rror" in line and "SSL" not in line and "failed" not in line:
             print(f"mosquitto: {line}", file=sys.stderr, flush=True)
 
-    def _request(self, serial: str, message: Json) -> None:
+    def _request(self, serial: str, message: Json, qos: int) -> None:
         self.asked.add(serial)
         printer = self.printers.get(serial)
         if printer is not None:
-            printer.request(message)
+            printer.request(message, qos)
 
     # --- control interface ---------------------------------------------------------------------------
     def _find(self, request: Json) -> Entry:
@@ -286,6 +327,11 @@ class Fleet:
     async def _op_request(self, request: Json) -> Any:
         """A request as another client of the printer would send it."""
         self.printers[self._find(request).serial].request(request["message"])
+
+    async def _op_files(self, request: Json) -> Any:
+        """What lies in its storage: names and sizes."""
+        folder = self._folder(self._find(request))
+        return {each.name: each.stat().st_size for each in sorted(folder.iterdir())} if folder.exists() else {}
 
     async def _op_publish(self, request: Json) -> Any:
         """Any text on the report topic."""
@@ -347,7 +393,10 @@ class Fleet:
     def _wrong_code(self, entry: Entry, on: bool) -> None:
         """The printer's code is another one than fleet.json says, as after toggling LAN mode."""
         listener = next(each for each in self.broker.listeners if each.serial == entry.serial)
-        self.broker.set_password(listener, "changed!" if on else entry.access_code)
+        self.changed_codes.pop(entry.serial, None)
+        if on:
+            self.changed_codes[entry.serial] = "changed!"
+        self.broker.set_password(listener, self._code(entry))
         self.broker.reload()
 
     async def _op_broker(self, request: Json) -> Any:

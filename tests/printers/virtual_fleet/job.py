@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 USER_CANCEL = 0x0300400C
 RUNOUT = 0x07008011
+FILE_MISSING = 0x05004003
 RUNOUT_HMS = {"attr": 0x07002000, "code": 0x00020001}
 STAGES = ((13, 10), (2, 60), (7, 45), (14, 20), (1, 60))  # (stg_cur, seconds): home, bed, nozzle, wipe, level
 STAGE_CHANGE_FILAMENT = 4
@@ -54,6 +55,8 @@ class Job:
         mapping = [each for each in body.get("ams_mapping", []) if isinstance(each, int) and 0 <= each < 16]
         if mapping:
             job.trays = tuple(mapping)
+        elif body.get("use_ams") is False:
+            job.trays = ()
         return job
 
 
@@ -84,12 +87,13 @@ class Player:
             await self.running.wait()
             left -= real * self.printer.clock.scale
 
-    def play(self, job: Job) -> bool:
+    def play(self, job: Job, sticky_s: float = 0, lacks_file: bool = False) -> bool:
+        """sticky_s: real seconds in which the old state stands beside the new job's numbers."""
         if self.active:
             return False
         self._drop_late()
         self.running.set()
-        self.task = asyncio.get_running_loop().create_task(self._play(job))
+        self.task = asyncio.get_running_loop().create_task(self._play(job, sticky_s, lacks_file))
         return True
 
     async def autoplay(self, options: dict[str, Any]) -> None:
@@ -101,13 +105,19 @@ class Player:
                 await asyncio.wait([self.task])
             await asyncio.sleep(float(options.get("rest_s", 120)))
 
-    async def _play(self, job: Job) -> None:
+    async def _play(self, job: Job, sticky_s: float = 0, lacks_file: bool = False) -> None:
         record = self.printer.record
+        if sticky_s:
+            self._set(subtask_name=job.name, task_id=job.task_id, subtask_id=job.subtask_id)
+            await asyncio.sleep(sticky_s)
         self._set(gcode_state="IDLE", mc_percent=0, layer_num=0, mc_remaining_time=0, print_error=0)
         self._set(mc_print_error_code="0", fail_reason="0")
         await self._pass(3)
         self._set(gcode_state="PREPARE", gcode_file=job.file, subtask_name=job.name, print_type="local")
         self._set(task_id=job.task_id, subtask_id=job.subtask_id, project_id=job.project_id)
+        if lacks_file:
+            self._set(gcode_state="FAILED", **self._error_fields(FILE_MISSING))
+            return
         for percent in (0, 40, 100):
             self._set(gcode_file_prepare_percent=str(percent))
             await self._pass(1)

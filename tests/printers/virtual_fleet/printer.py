@@ -10,20 +10,31 @@ import json
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from . import garbage
+from . import ftps, garbage
 from .delta import delta
 from .job import Job, Player
 from .models import FUN, SIGNATURE_REQUIRED, Json, Model, first_report, modules
 
 AMBIENT_C = 26.0
-WARMING = {"nozzle": 0.12, "bed": 0.02, "chamber": 0.005}  # share of the gap closed per virtual second
+WARMING = {"nozzle": 0.12, "left": 0.12, "bed": 0.02, "chamber": 0.005}  # share of the gap closed per virtual second
 UNSIGNED = {"reason": "mqtt message verify failed", "err_code": 0x05024007}
 HMS_UNSIGNED = {"attr": 0x05000500, "code": 0x00010007}
 BUSY = ("PREPARE", "RUNNING", "PAUSE", "SLICING")
 ERROR_BUSY = 0x05004004
-FAULTS = ("silence", "garbage", "wrong_serial", "developer_mode_off")
+FAULTS = (
+    "silence",
+    "garbage",
+    "wrong_serial",
+    "developer_mode_off",
+    "mute_start",
+    "no_acks",
+    "busy",
+    "sticky",
+    *ftps.FAULTS,
+)
 Send = Callable[[bytes], None]
 
 
@@ -47,6 +58,7 @@ class Printer:
         self.options = options
         self.record = first_report(model)
         self.sent: Json = {}
+        self.storage: Path | None = None  # None: what is to be printed is not looked for
         self.temps = {each: [AMBIENT_C, 0.0] for each in WARMING}
         self.faults: dict[str, Json] = {}
         self.requests: collections.deque[Json] = collections.deque(maxlen=200)
@@ -111,7 +123,8 @@ class Printer:
     def _render_packed(self, actual: dict[str, float]) -> None:
         device = self.record["device"]
         packed = {name: int(actual[name]) | int(pair[1]) << 16 for name, pair in self.temps.items()}
-        device["extruder"]["info"][0]["temp"] = packed["nozzle"]
+        for head, name in zip(device["extruder"]["info"], ("nozzle", "left"), strict=False):
+            head["temp"] = packed[name]
         device["bed"]["info"]["temp"] = device["bed_temp"] = packed["bed"]
         device["ctc"]["info"]["temp"] = packed["chamber"]
 
@@ -142,8 +155,8 @@ class Printer:
         self.publish(target, json.dumps(message, separators=(",", ":")).encode())
 
     # --- requests ----------------------------------------------------------------------------------
-    def request(self, message: Json) -> None:
-        self.requests.append({"at": time.time(), "message": message})
+    def request(self, message: Json, qos: int = 0) -> None:
+        self.requests.append({"at": time.time(), "message": message, "qos": qos})
         for section, body in message.items():
             if isinstance(body, dict):
                 self._request_section(section, body)
@@ -172,6 +185,9 @@ class Printer:
         self._ack("system", body, True)
 
     def _ack(self, section: str, body: Json, good: bool, **more: Any) -> None:
+        if "no_acks" in self.faults:
+            self.touch()
+            return
         word = "success" if good else "fail"
         if self.model.name == "X1C":
             word = word.upper()
@@ -184,7 +200,10 @@ class Printer:
             return
         action = getattr(self, f"_do_{command}", None)
         good = action(body) if action is not None else True
-        self._ack("print", body, good)
+        if good is None:
+            return
+        more = {} if good or self.record["print_error"] != ERROR_BUSY else {"err_code": ERROR_BUSY}
+        self._ack("print", body, good, **more)
 
     def _refuse(self, body: Json) -> None:
         if self.model.refusal_ack:
@@ -193,13 +212,33 @@ class Printer:
             self.record["hms"] = self.record["hms"] + [dict(HMS_UNSIGNED)]
             self.touch()
 
-    def _do_project_file(self, body: Json) -> bool:
-        if self.record["gcode_state"] in BUSY:
+    def _do_project_file(self, body: Json) -> bool | None:
+        """None: no answer."""
+        if "mute_start" in self.faults:
+            if self.faults["mute_start"].get("taken"):
+                self._play(body)
+            return None
+        if self.record["gcode_state"] in BUSY or "busy" in self.faults:
             self.record["print_error"] = ERROR_BUSY
-            if self.model.name == "A1 mini":
+            if self.model.name == "A1 mini" and self.player.active:
                 self.player.fail(ERROR_BUSY)
             return False
-        self.player.play(Job.from_request(body, self.options.get("job", {})))
+        self._play(body)
+        return True
+
+    def _play(self, body: Json) -> None:
+        job = Job.from_request(body, self.options.get("job", {}))
+        sticky = self.faults.get("sticky")
+        self.player.play(job, float(sticky.get("real_s", 1)) if sticky is not None else 0, self._lacks(body))
+
+    def _lacks(self, body: Json) -> bool:
+        """The file is not where the command says."""
+        if self.storage is None or not self.options.get("check_files"):
+            return False
+        place = str(body.get("url") or body.get("param") or "")
+        for prefix in ("ftp:///", "ftp://", "file:///sdcard/", "/"):
+            if place.startswith(prefix):
+                return not (self.storage / place.removeprefix(prefix)).is_file()
         return True
 
     _do_gcode_file = _do_project_file
@@ -227,10 +266,30 @@ class Printer:
 
     def _do_gcode_line(self, body: Json) -> bool:
         for line in str(body.get("param", "")).splitlines():
-            word, _, rest = line.partition(" ")
-            target = {"M104": "nozzle", "M109": "nozzle", "M140": "bed", "M190": "bed"}.get(word)
-            if target and rest[:1] == "S" and rest[1:].strip().isdigit():
-                self.temps[target][1] = float(rest[1:])
+            word, *rest = line.split()
+            values = {each[:1]: each[1:] for each in rest}
+            target = {"M104": "nozzle", "M109": "nozzle", "M140": "bed", "M141": "chamber", "M190": "bed"}.get(word)
+            if target == "nozzle" and values.get("T") == "1":
+                target = "left"
+            if target and "S" in values:
+                self.temps[target][1] = float(values["S"])
+            elif word == "M106":
+                self._fan(int(values.get("P", "1")), int(values.get("S", "255")))
+            elif word == "M112":
+                self.player.fail(0x03000000)
+        return True
+
+    def _fan(self, which: int, speed: int) -> None:
+        key = {1: "cooling_fan_speed", 2: "big_fan1_speed", 3: "big_fan2_speed"}.get(which)
+        if key:
+            self.record[key] = str(round(speed * 15 / 255))
+
+    def _do_ams_change_filament(self, body: Json) -> bool:
+        target = int(body.get("target", 255))
+        self.record["ams"]["tray_now"] = self.record["ams"]["tray_tar"] = str(target)
+        if self.model.packed:
+            head = self.record["device"]["extruder"]["info"][0]
+            head["snow"] = {255: 0xFFFF, 254: 0xFEFF}.get(target, (target // 4) << 8 | target % 4)
         return True
 
     def _do_skip_objects(self, body: Json) -> bool:
