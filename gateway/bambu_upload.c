@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "gateway/bambu_session.h"
+#include "gateway/http_url.h"
 
 enum {
 	FIRST_BYTE_MS = 20000, /* until the data connection takes the first byte */

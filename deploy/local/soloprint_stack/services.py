@@ -76,6 +76,9 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
     # Without printers of its own a stack trusts no printer: its own CA signs none.
     ca = settings.gateway_ca or str(fleet_ca(at) if settings.fleet else at.ca)
     env["SOLOPRINT_GATEWAY_CA"] = ca
+    if settings.fleet:  # where virtual printers have what real ones have at ports of their own
+        env["SOLOPRINT_GATEWAY_FTPS_PORT"] = f"+{2 * settings.fleet + 1}"
+        env["SOLOPRINT_GATEWAY_CAMERA_PORT"] = f"+{3 * settings.fleet + 1}"
     command = [str(at.bin / "soloprint-gateway")]
     return Service(name, command, at.user("soloprint-gateway"), env | settings.env, umask="0077")
 
