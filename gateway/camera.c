@@ -382,6 +382,8 @@ want(struct camera *c, const struct camera_channel *w)
 
 	ch->active = true;
 	ch->empty_ms = 0;
+	if (ch->fps == 0)
+		ch->due_ms = 0; /* somebody waits for the next one */
 	ch->ends_ms = now_ms(c) + w->left_ms;
 }
 

@@ -85,7 +85,7 @@ BEGIN
 			RETURNING id INTO place;
 	END IF;
 	IF fps = 0 THEN
-		UPDATE sec.camera_channels AS c SET ends_at = app.now() + '20 s'::interval WHERE c.id = place;
+		UPDATE sec.camera_channels AS c SET ends_at = app.now() + '12 s'::interval WHERE c.id = place;
 		channel := printer;
 	ELSE
 		channel := printer || '.' || fps || '.' || place;

@@ -7,6 +7,8 @@ camera_length     announces `bytes`
 camera_no_jpeg    frames that are no pictures
 camera_slow       one byte at a time
 camera_drop       ends the connection after each frame
+camera_code       another access code than the printer's own holds
+camera_size       pictures of `bytes`
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ FAULTS = (
     "camera_no_jpeg",
     "camera_slow",
     "camera_drop",
+    "camera_code",
+    "camera_size",
 )
 MODELS = ("A1", "A1 mini", "A2L", "P1P", "P1S")
 PICTURE = (Path(__file__).parent / "picture.jpg").read_bytes()
@@ -66,10 +70,14 @@ class Camera:
     tasks: set[Any] = field(default_factory=set)
 
     async def start(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.certificate, self.key)
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = self.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.show(self.certificate)
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.context)
+
+    def show(self, certificate: Path) -> None:
+        """To whoever connects from now on."""
+        self.context.load_cert_chain(certificate, self.key)
 
     def describe(self) -> dict[str, Any]:
         return {n: getattr(self, n) for n in ("port", "connections", "accepted", "refused", "sent")}
@@ -94,7 +102,8 @@ class Camera:
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         login = await reader.readexactly(80)
-        if login != LOGIN + self.code().encode().ljust(32, b"\0"):
+        code = "changed!" if "camera_code" in self._faults() else self.code()
+        if login != LOGIN + code.encode().ljust(32, b"\0"):
             self.refused += 1
             return
         stream = asyncio.ensure_future(self._stream(writer))
@@ -118,7 +127,7 @@ class Camera:
             await asyncio.sleep(1 / self.fps)
 
     async def _send(self, writer: asyncio.StreamWriter, faults: dict[str, Any]) -> None:
-        jpeg = picture(self.sent)
+        jpeg = picture(self.sent, int(faults.get("camera_size", {}).get("bytes", 0)))
         if "camera_length" in faults:
             writer.write(frame(jpeg, int(faults["camera_length"]["bytes"])))
         elif "camera_endless" in faults:

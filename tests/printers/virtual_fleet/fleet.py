@@ -394,8 +394,11 @@ class Fleet:
         printer.touch()
 
     async def _op_camera(self, request: Json) -> Any:
-        """Pictures per second."""
-        self.cameras[self._find(request).serial].fps = float(request["fps"])
+        """fps: pictures per second; show: the certificate of another serial number."""
+        camera = self.cameras[self._find(request).serial]
+        camera.fps = float(request.get("fps", camera.fps))
+        if "show" in request:
+            camera.show(self.authority.leaf(request["show"]))
 
     async def _op_scale(self, request: Json) -> Any:
         self.clock.scale = float(request["scale"])
