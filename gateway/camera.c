@@ -19,7 +19,8 @@ enum {
 	RETRY_MS = 1000,
 	TRIES = 3,        /* a camera that worked is dialled again so often */
 	SINGLE_MS = 1000, /* between two pictures for those who want one */
-	EARLY_MS = 15     /* a picture that comes so much early is in time */
+	CLEAR_MS = 1000,
+	EARLY_MS = 15 /* a picture that comes so much early is in time */
 };
 
 struct channel {
@@ -30,6 +31,7 @@ struct channel {
 	bool active;
 	int64_t ends_ms, due_ms, empty_ms; /* empty: since when nobody looks; 0: somebody may */
 	struct publishing *publishing;
+	int64_t bytes; /* published since its viewers were last sent away */
 };
 
 struct camera {
@@ -54,6 +56,7 @@ struct cameras {
 	struct publisher *publisher;
 	struct uuid_map map;
 	struct timer sweep;
+	int64_t cleared_ms; /* the last time memory was made free at nginx */
 };
 
 /* By kind of source. */
@@ -154,12 +157,38 @@ interval_ms(const struct channel *ch)
 	return ch->fps > 0 ? 1000 / ch->fps : SINGLE_MS;
 }
 
+/* Somebody reads slower than pictures come and holds nginx' memory. Who that is nobody tells: the
+ * channel that published most is ended, with its viewers. */
+static void
+make_room(struct cameras *cs)
+{
+	struct channel *most = NULL;
+	struct camera *c;
+	size_t at = 0;
+
+	if (loop_now(cs->cfg.loop) - cs->cleared_ms < CLEAR_MS)
+		return;
+	cs->cleared_ms = loop_now(cs->cfg.loop);
+	while ((c = uuid_map_next(&cs->map, &at)) != NULL)
+		for (struct channel *ch = c->channels; ch; ch = ch->next)
+			if (!most || ch->bytes > most->bytes)
+				most = ch;
+	if (!most)
+		return;
+	log_warn("nginx' memory for pictures is full of slow viewers: some are sent away",
+	    LOG_I("bytes", most->bytes));
+	most->bytes = 0;
+	end_viewers(most);
+}
+
 static void
 on_published(void *ctx, int64_t viewers)
 {
 	struct channel *ch = ctx;
 
 	ch->publishing = NULL;
+	if (viewers == PUBLISH_FULL)
+		make_room(ch->c->cs);
 	if (viewers > 0)
 		ch->empty_ms = 0;
 	else if (ch->empty_ms == 0)
@@ -178,6 +207,7 @@ publish(struct channel *ch, const uint8_t *jpeg, size_t n)
 	channel_path(ch, path);
 	ch->publishing = publisher_picture(
 	    ch->c->cs->publisher, path, ch->fps > 0, jpeg, n, on_published, ch);
+	ch->bytes += ch->publishing ? (int64_t)n : 0;
 }
 
 /* --- the feed --------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include "gateway/loop.h"
 
 enum {
+	INSUFFICIENT_STORAGE = 507,
 	PARALLEL = 12,
 	UNDER_WAY_MOST = 32 << 20, /* bytes: nginx is slow, pictures are left out */
 	PUBLISH_MS = 5000,
@@ -62,13 +63,14 @@ publisher_free(struct publisher *p)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* {"messages": 1, "requested": 0, "subscribers": 2, …}; -1 when there is no such number. */
+/* {"messages": 1, "requested": 0, "subscribers": 2, …}; PUBLISH_FAILED when there is no such
+ * number. */
 static int64_t
 read_viewers(struct str body)
 {
 	struct json_tokener *tok = json_tokener_new_ex(4);
 	struct json_object *v, *n;
-	int64_t viewers = -1;
+	int64_t viewers = PUBLISH_FAILED;
 
 	must(tok != NULL);
 	v = json_tokener_parse_ex(tok, body.p, (int)body.n);
@@ -100,7 +102,9 @@ static void
 on_published(void *ctx, const struct http_reply *r)
 {
 	struct publishing *s = ctx;
-	int64_t viewers = is_published(r) ? read_viewers(r->body) : -1;
+	int64_t viewers = is_published(r)       ? read_viewers(r->body)
+	    : r->status == INSUFFICIENT_STORAGE ? PUBLISH_FULL
+						: PUBLISH_FAILED;
 
 	if (!is_published(r))
 		complain(s->p, r);

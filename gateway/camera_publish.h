@@ -19,7 +19,9 @@ struct publisher *publisher_new(struct loop *loop, struct http *h, const char *s
 /* Nothing may be on its way but what publisher_end began. */
 void publisher_free(struct publisher *p);
 
-/* viewers: -1 when it could not be published. Ends the life of what publisher_picture returned. */
+/* How many look, or why it could not be published; ends the life of what publisher_picture
+ * returned. FULL: viewers that are slower than their pictures hold all of nginx' memory. */
+enum { PUBLISH_FAILED = -1, PUBLISH_FULL = -2 };
 typedef void (*publish_done)(void *ctx, int64_t viewers);
 /* part: as a part of multipart/x-mixed-replace with the boundary "frame", else the JPEG alone. The
  * bytes are copied. NULL, and nothing is told, when too much is under way. */

@@ -125,7 +125,7 @@ struct rec_error {
 	enum severity severity;
 	const char *module;  /* of a constant table */
 	const char *message; /* of a constant table, or NULL */
-	bool hms;           /* a health message, not the print's error */
+	bool hms;            /* a health message, not the print's error */
 };
 
 struct rec_errors {

@@ -107,9 +107,10 @@ test_commands(void)
 		GCODE("M400\\nM117 \\\"a\\\"\\n"), 1, 0, 0},
 	    {"{\"command\":\"set_temperatures\",\"nozzle_c\":219.5,\"bed_c\":60}", "A1", 0,
 		GCODE("M104 S219.5\\nM140 S60\\n"), 1, 0, 0},
-	    {"{\"command\":\"set_temperatures\",\"chamber_c\":45}", "X1E", 0, GCODE("M141 S45\\n"), 1,
-		0, 0},
-	    {"{\"command\":\"set_temperatures\",\"chamber_c\":45}", "X1C", ANSWER_UNSUPPORTED, NONE},
+	    {"{\"command\":\"set_temperatures\",\"chamber_c\":45}", "X1E", 0, GCODE("M141 S45\\n"),
+		1, 0, 0},
+	    {"{\"command\":\"set_temperatures\",\"chamber_c\":45}", "X1C", ANSWER_UNSUPPORTED,
+		NONE},
 	    {"{\"command\":\"set_temperatures\",\"nozzle\":1,\"nozzle_c\":200}", "A1",
 		ANSWER_UNSUPPORTED, NONE},
 	    {"{\"command\":\"fans\",\"part_cooling_pct\":50,\"auxiliary_pct\":100,\"chamber_pct\":0}",
@@ -118,11 +119,12 @@ test_commands(void)
 		GCODE("M106 P1 S127\\n"), 1, 0, 0},
 	    {"{\"command\":\"fans\",\"auxiliary_pct\":50}", "A1 mini", ANSWER_UNSUPPORTED, NONE},
 	    {"{\"command\":\"home\"}", "A1", 0, GCODE("G28\\n"), 1, 0, 0},
-	    {"{\"command\":\"home\",\"axes\":[\"x\",\"z\"]}", "A1", 0, GCODE("G28 X Z\\n"), 1, 0, 0},
+	    {"{\"command\":\"home\",\"axes\":[\"x\",\"z\"]}", "A1", 0, GCODE("G28 X Z\\n"), 1, 0,
+		0},
 	    {"{\"command\":\"jog\",\"x_mm\":-10.25,\"y_mm\":5}", "A1", 0,
 		GCODE("G91\\nG1 X-10.250 Y5 F3000\\nG90\\n"), 1, 0, 0},
-	    {"{\"command\":\"jog\",\"z_mm\":0.05}", "A1", 0,
-		GCODE("G91\\nG1 Z0.050 F600\\nG90\\n"), 1, 0, 0},
+	    {"{\"command\":\"jog\",\"z_mm\":0.05}", "A1", 0, GCODE("G91\\nG1 Z0.050 F600\\nG90\\n"),
+		1, 0, 0},
 	    {"{\"command\":\"jog\",\"e_mm\":3,\"feed_mm_min\":100}", "A1", 0,
 		GCODE("G91\\nM83\\nG1 E3 F100\\nG90\\n"), 1, 0, 0},
 	    {"{\"command\":\"speed\",\"level\":\"ludicrous\"}", "A1", 0, ",\"param\":\"4\"}}",
@@ -263,11 +265,14 @@ test_names(void)
 	} cases[] = {
 	    {"Benchy.gcode.3mf", "gcode_3mf", "Benchy-2147483647.gcode.3mf"},
 	    {"plate 1 (2).3mf", "gcode_3mf", "plate_1_2-2147483647.gcode.3mf"},
-	    {"\xC3\xBC" "ber.gcode", "gcode", "ber-2147483647.gcode"},
+	    {"\xC3\xBC"
+	     "ber.gcode",
+		"gcode", "ber-2147483647.gcode"},
 	    {"../../etc/passwd", "gcode", "etc_passwd-2147483647.gcode"},
 	    {"...", "gcode", "print-2147483647.gcode"},
 	    {"a\"b\\c\r\nDELE x.gcode", "gcode", "a_b_c_DELE_x-2147483647.gcode"},
-	    {"0123456789012345678901234567890123456789012345678901234567890123456789.gcode", "gcode",
+	    {"0123456789012345678901234567890123456789012345678901234567890123456789.gcode",
+		"gcode",
 		"0123456789012345678901234567890123456789012345678901234567890123-2147483647.gcode"},
 	};
 	struct transfer t;
@@ -316,8 +321,9 @@ test_start(void)
 static void
 test_mapping(void)
 {
-	static const char two[] = "\"ams\":{\"tray_now\":\"255\",\"ams\":[{\"id\":\"0\",\"tray\":[]},"
-				  "{\"id\":\"1\",\"tray\":[]}]}";
+	static const char two[] =
+	    "\"ams\":{\"tray_now\":\"255\",\"ams\":[{\"id\":\"0\",\"tray\":[]},"
+	    "{\"id\":\"1\",\"tray\":[]}]}";
 	static const char loaded[] =
 	    "\"ams\":{\"tray_now\":\"6\",\"ams\":[{\"id\":\"1\",\"tray\":[]}]}";
 	static const char external[] =
@@ -410,13 +416,13 @@ test_answers(void)
 		bool answer, ours, good, unsigned_, busy;
 		const char *words;
 	} cases[] = {
-	    {"{\"print\":{\"command\":\"pause\",\"sequence_id\":\"77\",\"result\":\"success\"}}", true,
-		true, true, false, false, ""},
+	    {"{\"print\":{\"command\":\"pause\",\"sequence_id\":\"77\",\"result\":\"success\"}}",
+		true, true, true, false, false, ""},
 	    {"{\"print\":{\"command\":\"pause\",\"sequence_id\":77,\"result\":\"SUCCESS\","
 	     "\"reason\":\"SUCCESS\"}}",
 		true, true, true, false, false, ""},
-	    {"{\"print\":{\"command\":\"pause\",\"sequence_id\":\"76\",\"result\":\"success\"}}", true,
-		false, true, false, false, ""},
+	    {"{\"print\":{\"command\":\"pause\",\"sequence_id\":\"76\",\"result\":\"success\"}}",
+		true, false, true, false, false, ""},
 	    {"{\"print\":{\"command\":\"resume\",\"sequence_id\":\"77\",\"result\":\"success\"}}",
 		true, false, true, false, false, ""},
 	    {"{\"system\":{\"command\":\"pause\",\"sequence_id\":\"77\",\"result\":\"success\"}}",
@@ -494,8 +500,7 @@ test_models(void)
 	};
 
 	TAP_EACH(cases, c)
-	is_z(bambu_model(c->product, c->configured, c->serial)->name, c->want,
-	    c->configured);
+	is_z(bambu_model(c->product, c->configured, c->serial)->name, c->want, c->configured);
 	ok(bambu_model("", "A1", "")->no_chamber && !bambu_model("", "X1C", "")->no_chamber,
 	    "who has a chamber's sensor");
 }
