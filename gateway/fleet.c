@@ -1,6 +1,7 @@
 #include "gateway/fleet.h"
 
 #include "base/log.h"
+#include "gateway/task.h"
 
 static void
 assign(void *ctx, const struct work *w)
@@ -53,10 +54,50 @@ sessions(void *ctx)
 	return (int)f->sessions.n;
 }
 
+static bool
+ready(void *ctx, struct uuid printer)
+{
+	struct fleet *f = ctx;
+
+	return uuid_map_get(&f->sessions, printer) != NULL;
+}
+
+static void
+task(void *ctx, const struct work_task *w)
+{
+	struct fleet *f = ctx;
+	struct session *s = uuid_map_get(&f->sessions, w->printer);
+
+	if (s)
+		tasks_take(session_tasks(s), w);
+	else
+		errands_take(f->errands, w);
+}
+
+static void
+may_start(void *ctx, struct uuid printer, struct uuid job, bool may)
+{
+	struct fleet *f = ctx;
+	struct session *s = uuid_map_get(&f->sessions, printer);
+
+	if (s)
+		tasks_may_start(session_tasks(s), job, may);
+}
+
 struct sink_client
 fleet_client(struct fleet *f)
 {
-	return (struct sink_client){f, assign, revoke, refresh, camera, sessions};
+	return (struct sink_client){
+	    .ctx = f,
+	    .assign = assign,
+	    .revoke = revoke,
+	    .refresh = refresh,
+	    .camera = camera,
+	    .sessions = sessions,
+	    .ready = ready,
+	    .task = task,
+	    .may_start = may_start,
+	};
 }
 
 void

@@ -3,12 +3,13 @@
 #define GATEWAY_FLEET_H
 
 #include "gateway/camera.h"
-#include "gateway/session.h"
+#include "gateway/errand.h"
 #include "gateway/uuid_map.h"
 
 struct fleet {
 	struct gateway *gateway;
 	struct cameras *cameras; /* NULL: none are shown here */
+	struct errands *errands; /* what belongs to no printer */
 	struct uuid_map sessions;
 };
 

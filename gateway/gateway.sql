@@ -64,8 +64,11 @@ SELECT p.id, p.name, p.protocol, p.model, p.host, p.port, p.serial, encode(p.sec
 		s.connection ->> 'reason' AS reason,
 		coalesce((extract(epoch FROM (s.connection ->> 'since')::timestamptz) * 1000)::bigint, 0) AS since_ms,
 		s.job ->> 'outcome' AS outcome, coalesce((s.job ->> 'progress')::numeric::int, 0) AS progress,
-		coalesce((extract(epoch FROM (s.job ->> 'started_at')::timestamptz) * 1000)::bigint, 0) AS started_ms
+		coalesce((extract(epoch FROM (s.job ->> 'started_at')::timestamptz) * 1000)::bigint, 0) AS started_ms,
+		s.print_id, x.name AS print_name,
+		coalesce((extract(epoch FROM x.started_at) * 1000)::bigint, 0) AS print_started_ms
 	FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id
+		LEFT JOIN app.prints AS x ON x.org_id = s.org_id AND x.id = s.print_id
 	WHERE p.org_id = $1 AND p.id = ANY ($2) AND p.deleted_at IS NULL;
 
 -- Rows are written only where this gateway still holds the lease under the same fencing token; the lock keeps it so
@@ -75,7 +78,7 @@ SELECT p.id, p.name, p.protocol, p.model, p.host, p.port, p.serial, encode(p.sec
 WITH u AS MATERIALIZED (
 	SELECT r.* FROM jsonb_to_recordset($3) AS r (id uuid, fencing bigint, mask int, seen bigint, state text,
 		connection jsonb, job jsonb, temperatures jsonb, fans jsonb, speed jsonb, lights jsonb, ams jsonb,
-		errors jsonb, wifi jsonb, firmware jsonb, extra jsonb, events jsonb)
+		errors jsonb, wifi jsonb, firmware jsonb, extra jsonb, link jsonb, print uuid, prints jsonb, events jsonb)
 ), own AS MATERIALIZED (
 	SELECT i.printer_id FROM sec.printer_index AS i JOIN u ON i.printer_id = u.id AND i.fencing = u.fencing
 		WHERE i.gateway_id = $2 AND i.org_id = $1
@@ -94,6 +97,8 @@ WITH u AS MATERIALIZED (
 			wifi = CASE WHEN u.mask & 512 <> 0 THEN u.wifi ELSE s.wifi END,
 			firmware = CASE WHEN u.mask & 1024 <> 0 THEN u.firmware ELSE s.firmware END,
 			extra = CASE WHEN u.mask & 2048 <> 0 THEN u.extra ELSE s.extra END,
+			link = CASE WHEN u.mask & 8192 <> 0 THEN u.link ELSE s.link END,
+			print_id = CASE WHEN u.mask & 16384 <> 0 THEN u.print ELSE s.print_id END,
 			told_state = coalesce((SELECT e.v -> 'data' ->> 'to' FROM jsonb_array_elements(u.events) WITH ORDINALITY AS e (v, n)
 				WHERE e.v ->> 'type' = 'printer.state_changed' ORDER BY e.n DESC LIMIT 1), s.told_state),
 			last_seen_at = coalesce(to_timestamp(u.seen / 1000.0), s.last_seen_at),
@@ -108,6 +113,19 @@ WITH u AS MATERIALIZED (
 			CROSS JOIN LATERAL jsonb_array_elements(u.events) WITH ORDINALITY AS e (v, n)
 			ORDER BY u.id, e.n
 		ON CONFLICT DO NOTHING
+), printed AS (
+	INSERT INTO app.prints AS x (org_id, id, printer_id, state, source, name, filename, file_id, operation_id, progress,
+			started_at, ended_at)
+		SELECT $1, p.id, u.id, p.state, CASE WHEN p.operation IS NULL THEN 'printer' ELSE 'send' END, p.name, p.filename,
+				p.file, p.operation, p.progress, to_timestamp(p.started / 1000.0), to_timestamp(p.ended / 1000.0)
+			FROM u JOIN own ON own.printer_id = u.id
+			CROSS JOIN LATERAL jsonb_to_recordset(u.prints) AS p (id uuid, state text, operation uuid, file uuid,
+				name text, filename text, progress real, started bigint, ended bigint)
+			WHERE u.mask & 16384 <> 0
+		ON CONFLICT (org_id, id) DO UPDATE SET state = excluded.state, name = coalesce(excluded.name, x.name),
+			filename = coalesce(excluded.filename, x.filename), progress = coalesce(excluded.progress, x.progress),
+			ended_at = excluded.ended_at, updated_at = app.now()
+			WHERE x.state = 'running'
 )
 SELECT own.printer_id FROM own;
 

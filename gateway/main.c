@@ -11,13 +11,14 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "gateway/file_box.h"
 #include "gateway/fleet.h"
 #include "gateway/http.h"
 #include "gateway/identity.h"
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
-static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_level;
+static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_storage, *cfg_level;
 static const char *cfg_ftps_port, *cfg_publish, *cfg_camera_port;
 static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
 
@@ -31,6 +32,8 @@ static const struct config_item config[] = {
 	"of Bambu printers; +100: that far above the printer's own port"},
     {"SOLOPRINT_GATEWAY_NAME", CFG_STR, &cfg_name, "gateway", 0, 0,
 	"for people, in the list of gateways"},
+    {"SOLOPRINT_STORAGE", CFG_STR, &cfg_storage, "", 0, 0,
+	"folder of the file store; without it nothing can be sent to printers"},
     {"SOLOPRINT_GATEWAY_SESSIONS", CFG_INT, &cfg_sessions, "6000", 1, 100000,
 	"most printers to take"},
     {"SOLOPRINT_GATEWAY_LEASE_MS", CFG_INT, &cfg_lease_ms, "10000", 4000, 600000,
@@ -207,7 +210,9 @@ start(struct process *p)
 		if (!p->gateway.envs[i])
 			return false;
 	}
+	p->gateway.files = file_box_new(cfg_storage, dc.http);
 	p->fleet.gateway = &p->gateway;
+	p->fleet.errands = errands_new(&p->gateway);
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
 	return p->gateway.sink != NULL && start_cameras(p);
@@ -216,6 +221,7 @@ start(struct process *p)
 static void
 finish(struct process *p)
 {
+	errands_free(p->fleet.errands);
 	if (p->gateway.sink) {
 		cameras_free(p->fleet.cameras);
 		fleet_fini(&p->fleet);
@@ -224,6 +230,7 @@ finish(struct process *p)
 	for (int i = 0; i < DRIVERS_MOST; i++)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
+	file_box_free(p->gateway.files);
 	http_free(p->http);
 	resolver_free(p->gateway.resolver);
 	close(p->signal_fd);

@@ -35,7 +35,9 @@ enum record_section {
 	REC_WIFI = 1 << 9,
 	REC_FIRMWARE = 1 << 10,
 	REC_EXTRA = 1 << 11,
-	REC_SEEN = 1 << 12
+	REC_SEEN = 1 << 12,
+	REC_LINK = 1 << 13,
+	REC_PRINT = 1 << 14
 };
 
 enum {

@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/print.h"
+#include "gateway/task.h"
 
 enum {
 	CONNECT_MS =
@@ -25,6 +27,7 @@ struct session {
 	const struct driver *driver;
 	void *d;
 	struct status status;
+	struct tasks *tasks;
 	enum phase phase;
 	bool reporting; /* a full report came in this connection */
 	bool proven;
@@ -32,6 +35,7 @@ struct session {
 	struct resolve *resolving;
 	int64_t backoff_ms, up_ms, heard_ms, asked_ms; /* the last three monotonic */
 	enum printer_state told;                       /* as events say */
+	int64_t reports, link_ms;                      /* since then (Unix time); 0: never told */
 	bool undecided; /* the event of a failure waits for its outcome */
 	bool enabled;
 	int port;
@@ -50,6 +54,12 @@ tell_state(struct session *s, enum printer_state to, enum job_outcome outcome)
 	struct status_event e = {
 	    .type = EVENT_STATE_CHANGED, .from = s->told, .to = to, .outcome = outcome};
 
+	struct print_origin origin = {{{0}}, {{0}}};
+
+	if (printer_state_busy(to))
+		tasks_started(s->tasks, &s->status.record, &origin.operation, &origin.file);
+	print_follow(&s->status, s->told, to,
+	    outcome != OUTCOME_NONE ? outcome : s->status.record.job.outcome, &origin);
 	status_event(&s->status, e);
 	if (s->told == PRINTER_OFFLINE)
 		status_event(&s->status, (struct status_event){.type = EVENT_ONLINE});
@@ -79,6 +89,21 @@ tell(struct session *s)
 		tell_state(s, r->state, ended ? r->job.outcome : OUTCOME_NONE);
 }
 
+/* How the connection does, along with something else that is written. */
+static void
+note_link(struct session *s, int64_t now_ms)
+{
+	struct status *st = &s->status;
+
+	if (now_ms - s->link_ms < s->g->seen_ms)
+		return;
+	if (s->link_ms)
+		st->reports_per_min = s->reports * 60000 / (now_ms - s->link_ms);
+	s->reports = 0;
+	s->link_ms = now_ms;
+	st->changed |= REC_LINK;
+}
+
 /* Hands over to the sink what is worth a write now. */
 static void
 settle(struct session *s)
@@ -88,6 +113,7 @@ settle(struct session *s)
 	bool due;
 
 	tell(s);
+	print_refine(st);
 	due = (st->changed & ~(uint32_t)(REC_WIFI | REC_SEEN)) != 0 || st->n_events > 0;
 	if (!due && (st->changed & REC_WIFI))
 		due = now - st->wifi_written_ms >= s->g->wifi_ms;
@@ -96,8 +122,10 @@ settle(struct session *s)
 		st->changed |= REC_SEEN;
 		due = true;
 	}
-	if (due)
-		s->g->sink->ops->touch(s->g->sink, st);
+	if (!due)
+		return;
+	note_link(s, now);
+	s->g->sink->ops->touch(s->g->sink, st);
 }
 
 static void
@@ -136,6 +164,7 @@ static void
 dial(struct session *s, const char *address)
 {
 	s->g->counters.connects++;
+	s->status.connects++;
 	s->driver->connect(s->d, address, s->port ? s->port : s->driver->port);
 }
 
@@ -197,6 +226,7 @@ session_failed(struct session *s, enum conn_reason reason)
 
 	end_connection(s);
 	s->g->counters.failures++;
+	s->status.failures++;
 	s->reporting = false;
 	if (reason == REASON_UNREACHABLE && was_reporting)
 		reason = REASON_CONNECTION_LOST;
@@ -208,6 +238,7 @@ session_failed(struct session *s, enum conn_reason reason)
 	back_off(s, reason);
 	s->up_ms = 0;
 	settle(s);
+	tasks_cut_off(s->tasks);
 }
 
 static void
@@ -294,11 +325,13 @@ session_report(struct session *s, uint32_t changed, enum conn_reason limits)
 {
 	session_heard(s);
 	s->reporting = s->proven = true;
+	s->reports++;
 	s->status.seen_ms = clock_unix_ms();
 	s->status.changed |= changed;
 	timer_stop(s->g->loop, &s->offline);
 	set_connection(s, CONN_CONNECTED, limits);
 	settle(s);
+	tasks_poke(s->tasks);
 }
 
 void
@@ -306,6 +339,55 @@ session_changed(struct session *s, uint32_t changed)
 {
 	s->status.changed |= changed;
 	settle(s);
+	tasks_poke(s->tasks);
+}
+
+void
+session_round_trip(struct session *s, int64_t us)
+{
+	s->status.round_trip_us = us;
+}
+
+void
+session_answer(struct session *s, enum answer a, const char *words)
+{
+	tasks_answer(s->tasks, a, words);
+}
+
+void
+session_upload_progress(struct session *s, int64_t sent)
+{
+	tasks_upload_progress(s->tasks, sent);
+}
+
+void
+session_upload_done(struct session *s, enum upload_end end, const char *words)
+{
+	tasks_upload_done(s->tasks, end, words);
+}
+
+struct tasks *
+session_tasks(struct session *s)
+{
+	return s->tasks;
+}
+
+const struct driver *
+session_driver(const struct session *s)
+{
+	return s->d ? s->driver : NULL;
+}
+
+void *
+session_driver_data(const struct session *s)
+{
+	return s->d;
+}
+
+bool
+session_is_reporting(const struct session *s)
+{
+	return s->reporting && (s->phase == PHASE_UP || s->phase == PHASE_NUDGED);
 }
 
 struct gateway *
@@ -476,6 +558,9 @@ session_new(struct gateway *g, const struct work *w)
 	s->backoff_ms = BACKOFF_LEAST_MS;
 	s->timer = (struct timer){.fn = on_timer, .ctx = s};
 	s->offline = (struct timer){.fn = on_offline, .ctx = s};
+	s->tasks = tasks_new(s);
+	if (!uuid_eq(w->print.id, (struct uuid){{0}}))
+		print_recall(&s->status, w->print.id, w->print.name, w->print.started_ms);
 	take_config(s, w);
 	begin(s, w);
 	return s;
@@ -486,6 +571,7 @@ session_free(struct session *s)
 {
 	end_connection(s);
 	timer_stop(s->g->loop, &s->offline);
+	tasks_free(s->tasks);
 	if (s->d)
 		s->driver->destroy(s->d);
 	s->g->sink->ops->forget(s->g->sink, &s->status);
@@ -517,6 +603,7 @@ session_update(struct session *s, const struct work *w)
 		return;
 	}
 	end_connection(s);
+	tasks_cut_off(s->tasks);
 	if (s->d)
 		s->driver->destroy(s->d);
 	s->d = NULL;

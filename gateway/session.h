@@ -13,6 +13,7 @@ struct gateway {
 	struct loop *loop;
 	struct sink *sink;
 	struct resolver *resolver;
+	struct file_box *files;              /* where files to be sent are */
 	const struct driver *const *drivers; /* DRIVERS_MOST, NULL behind the last one */
 	void *envs[DRIVERS_MOST];            /* per driver; NULL: it cannot work here */
 	int64_t silence_ms;                  /* no report for so long: something is wrong */
@@ -37,6 +38,15 @@ void session_update(struct session *s, const struct work *w);
 void session_refresh(struct session *s);
 /* The gateway stops: disconnects and says so. */
 void session_stop(struct session *s);
+/* What its printer is asked to do; see task.h. */
+struct tasks *session_tasks(struct session *s);
+
+/* --- for task.c --- */
+const struct driver *session_driver(
+    const struct session *s); /* NULL: there is nothing to talk to */
+void *session_driver_data(const struct session *s);
+/* Connected, and a full report has come in this connection. */
+bool session_is_reporting(const struct session *s);
 
 /* --- for drivers --- */
 struct gateway *session_gateway(const struct session *s);

@@ -22,6 +22,38 @@ struct work {
 	enum conn_state conn;
 	enum conn_reason reason;
 	int64_t since_ms;
+	struct work_print { /* which it was at, as last written; id zero: none */
+		struct uuid id;
+		struct str name;
+		int64_t started_ms;
+	} print;
+};
+
+struct json_object;
+
+/* Something that a printer, or the gateway, is asked to do. Borrowed for the call. */
+struct work_task {
+	struct uuid org, job, printer; /* printer zero: an errand of the gateway's own */
+	struct str kind; /* printer.command, printer.send, printer.test, printer.discover */
+	struct json_object *params;
+	struct str secret;           /* of printer.test, opened; STR_NONE: none */
+	int64_t number, patience_ms; /* begun by then, or never */
+	bool resumed;  /* somebody began it before: to be watched; only an upload may be repeated */
+	bool starting; /* ... and may have told the printer to start */
+	bool cancelled; /* somebody wants it to end */
+	struct {
+		bool present, remote; /* remote: in the object store */
+		struct uuid blob;
+		struct str filename, kind, sha256; /* sha256: hexadecimal */
+		int64_t size;
+	} file; /* of printer.send */
+};
+
+/* How a task ended. code and message: of a failure. */
+struct task_end {
+	enum { TASK_SUCCEEDED, TASK_FAILED, TASK_CANCELLED } outcome;
+	const char *code, *message;
+	struct str result; /* JSON object, or STR_NONE */
 };
 
 /* A channel of pictures that viewers wait at. */
@@ -51,6 +83,12 @@ struct sink_client {
 	void (*camera)(void *ctx, struct uuid printer, const struct camera_channel *v, size_t n);
 	/* For the health page. */
 	int (*sessions)(void *ctx);
+	/* True when a session is there that takes this printer's tasks. */
+	bool (*ready)(void *ctx, struct uuid printer);
+	/* To be done, or a change of one that is under way. */
+	void (*task)(void *ctx, const struct work_task *w);
+	/* The answer to task_starting: it is written down, or the task is not ours any more. */
+	void (*may_start)(void *ctx, struct uuid printer, struct uuid job, bool may);
 };
 
 struct sink_counters {
@@ -68,6 +106,11 @@ struct sink_ops {
 	    void (*told)(void *ctx, struct uuid printer), void *ctx);
 	/* Writes what is left, gives up every printer, then calls done once. */
 	void (*stop)(struct sink *k, void (*done)(void *ctx), void *ctx);
+	/* Of tasks that the client was given. The printer is about to be told to start: answered by
+	 * may_start, unless the task is lost. */
+	void (*task_starting)(struct sink *k, struct uuid job);
+	void (*task_progress)(struct sink *k, struct uuid job, int64_t done, int64_t total);
+	void (*task_end)(struct sink *k, struct uuid job, const struct task_end *end);
 	void (*counters)(struct sink *k, struct sink_counters *out); /* since the last call */
 	void (*free)(struct sink *k);
 };

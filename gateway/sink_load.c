@@ -84,7 +84,13 @@ assign(struct load *load, struct lease *lease, const PGresult *res, int row)
 	    .conn = parse_conn(pgq_text(res, row, "connection")),
 	    .reason = parse_reason(pgq_text(res, row, "reason")),
 	    .since_ms = pgq_i64(res, row, "since_ms"),
+	    .print = {.name = pgq_text(res, row, "print_name"),
+		.started_ms = pgq_i64(res, row, "print_started_ms")},
 	};
+	struct str print_id = pgq_text(res, row, "print_id");
+
+	if (print_id.p)
+		must(uuid_parse(print_id, &w.print.id));
 
 	lease->loaded_version = w.config_version;
 	if (lease->config_version < w.config_version)

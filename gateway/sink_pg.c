@@ -19,6 +19,7 @@ on_up(void *ctx)
 	log_info("database connected", LOG_I("waiting", k->first != NULL));
 	leases_hurry(k->leases);
 	timer_set(k->loop, &k->flush, 0);
+	sink_pg_tasks_hurry(k);
 }
 
 static void
@@ -27,13 +28,18 @@ on_notify(void *ctx, const char *channel, const char *payload)
 	struct sink_pg *k = ctx;
 	struct uuid printer;
 
-	if (!uuid_parse(str_from(payload), &printer))
+	if (!uuid_parse(str_from(payload), &printer)) {
+		if (strcmp(channel, "printer_task") == 0) /* an errand, for any gateway */
+			sink_pg_tasks_hurry(k);
 		return;
+	}
 	if (strcmp(channel, "printer_changed") == 0)
 		leases_changed(k->leases, printer);
 	else if (strcmp(channel, "printer_camera") == 0)
 		sink_pg_cameras(k, &printer, 1);
-	else if (leases_get(k->leases, printer))
+	else if (strcmp(channel, "printer_task") == 0 && leases_get(k->leases, printer))
+		sink_pg_tasks_hurry(k);
+	else if (strcmp(channel, "printer_refresh") == 0 && leases_get(k->leases, printer))
 		k->client.refresh(k->client.ctx, printer);
 }
 
@@ -49,6 +55,7 @@ revoke(void *ctx, struct uuid printer)
 	struct sink_pg *k = ctx;
 
 	k->client.revoke(k->client.ctx, printer);
+	sink_pg_tasks_revoke(k, printer);
 }
 
 static void
@@ -120,6 +127,7 @@ free_sink(struct sink *base)
 	leases_free(k->leases);
 	pgq_free(k->q);
 	sink_pg_drop_batches(k);
+	sink_pg_tasks_fini(k);
 	seal_private_free(k->key);
 	free(k);
 }
@@ -139,13 +147,22 @@ read_key(struct sink_pg *k)
 }
 
 static const struct sink_ops ops = {
-    sink_pg_touch, sink_pg_forget, sink_pg_camera, stop, counters, free_sink};
+    .touch = sink_pg_touch,
+    .forget = sink_pg_forget,
+    .camera = sink_pg_camera,
+    .stop = stop,
+    .task_starting = sink_pg_task_starting,
+    .task_progress = sink_pg_task_progress,
+    .task_end = sink_pg_task_end,
+    .counters = counters,
+    .free = free_sink,
+};
 
 struct sink *
 sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct sink_client *client)
 {
 	static const char *const channels[] = {
-	    "printer_changed", "printer_refresh", "printer_camera", NULL};
+	    "printer_changed", "printer_refresh", "printer_task", "printer_camera", NULL};
 	struct sink_pg *k = calloc(1, sizeof(*k));
 	struct pgq_config qc = {cfg->conninfo, &gateway_sql, channels, on_up, NULL, on_notify, k};
 	struct lease_config lc = {cfg->name, cfg->sole, cfg->lease_ms, cfg->sessions_most};
@@ -158,6 +175,7 @@ sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct si
 	k->client = *client;
 	k->last = &k->first;
 	k->flush = (struct timer){.fn = sink_pg_flush, .ctx = k};
+	k->look = (struct timer){.fn = sink_pg_tasks_look, .ctx = k};
 	if (!read_key(k)) {
 		free(k);
 		return NULL;

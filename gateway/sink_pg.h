@@ -23,6 +23,10 @@ struct sink_pg {
 	int in_flight;
 	int64_t flushed_ms;
 	struct sink_counters counters;
+	/* Tasks that the client has, by operation. */
+	struct uuid_map tasks;
+	struct timer look;
+	bool looking, look_again;
 	/* Stopping. */
 	bool stopping, left;
 	void (*stopped)(void *ctx);
@@ -45,6 +49,17 @@ void sink_pg_cameras(struct sink_pg *k, const struct uuid *printers, size_t n);
 /* Of struct sink_ops. */
 void sink_pg_camera(struct sink *base, const struct camera_news *news, size_t n,
     void (*told)(void *ctx, struct uuid printer), void *ctx);
+/* Tasks; the last three are functions of struct sink_ops. */
+void sink_pg_tasks_look(void *ctx);
+/* Something was asked of a printer. */
+void sink_pg_tasks_hurry(struct sink_pg *k);
+/* The printer is not ours any more. */
+void sink_pg_tasks_revoke(struct sink_pg *k, struct uuid printer);
+/* After the connection was freed. */
+void sink_pg_tasks_fini(struct sink_pg *k);
+void sink_pg_task_starting(struct sink *base, struct uuid job);
+void sink_pg_task_progress(struct sink *base, struct uuid job, int64_t done, int64_t total);
+void sink_pg_task_end(struct sink *base, struct uuid job, const struct task_end *end);
 
 /* Called when the last write was answered. */
 void sink_pg_idle(struct sink_pg *k);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/print.h"
 #include "gateway/sink_pg.h"
 #include "gen/gateway_sql.h"
 
@@ -100,6 +101,7 @@ settle_written(struct sink_pg *k, struct status *s)
 	if (lag_ms > k->counters.lag_most_ms)
 		k->counters.lag_most_ms = lag_ms;
 	drop_events(s, s->n_sending);
+	print_written(s, s->n_prints_sending);
 	s->alone = false;
 	s->touched_us = s->changed ? clock_mono_us() : 0;
 }
@@ -119,6 +121,7 @@ settle_failed(struct sink_pg *k, struct status *s, const char *sqlstate)
 	log_error(
 	    "a status cannot be written", LOG_Z("printer_id", id), LOG_Z("sqlstate", sqlstate));
 	drop_events(s, s->n_sending);
+	print_written(s, s->n_prints_sending);
 	s->alone = false;
 }
 
@@ -132,7 +135,7 @@ settle(struct batch *b, size_t i, bool ok, const char *sqlstate)
 		return;
 	if (ok && !b->written[i]) { /* another gateway holds the lease now */
 		s->sending = 0;
-		s->n_sending = 0;
+		s->n_sending = s->n_prints_sending = 0;
 		leases_lost(k->leases, s->printer);
 		return;
 	}
@@ -141,7 +144,7 @@ settle(struct batch *b, size_t i, bool ok, const char *sqlstate)
 	else
 		settle_failed(k, s, sqlstate);
 	s->sending = 0;
-	s->n_sending = 0;
+	s->n_sending = s->n_prints_sending = 0;
 	if (s->changed || s->n_events)
 		enqueue(k, s);
 }
@@ -203,6 +206,7 @@ add_row(struct batch *b, struct buf *json, struct status *s)
 	b->items[b->n++] = s;
 	s->sending = mask | REC_SEEN;
 	s->n_sending = s->n_events;
+	s->n_prints_sending = mask & REC_PRINT ? s->n_prints : 0;
 	s->changed = 0;
 	s->seen_written_ms = now;
 	if (mask & REC_WIFI)
@@ -219,7 +223,7 @@ send_batch(struct batch *b, struct buf *json)
 	const char *values[] = {org, gateway, NULL};
 
 	for (size_t i = 0; i < b->n; i++)
-		events = events || b->items[i]->n_sending > 0;
+		events = events || b->items[i]->n_sending > 0 || b->items[i]->n_prints_sending > 0;
 	uuid_text(b->items[0]->org, org);
 	uuid_text(leases_gateway_id(k->leases), gateway);
 	for_org[1] = events ? "on" : "off"; /* telemetry may be lost with the server, events not */

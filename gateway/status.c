@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/print.h"
 
 static const char *const conn_states[] = {"connected", "connecting", "disconnected", "disabled"};
 
@@ -58,6 +59,12 @@ const char *
 conn_reason_name(enum conn_reason r)
 {
 	return reasons[r].name;
+}
+
+const char *
+conn_reason_message(enum conn_reason r)
+{
+	return reasons[r].message;
 }
 
 bool
@@ -148,6 +155,30 @@ put_event(struct buf *b, const struct status *s, const struct status_event *e)
 }
 
 static void
+put_link(struct buf *b, const struct status *s)
+{
+	buf_str(b, STR(",\"link\":{\"round_trip_ms\":"));
+	if (s->round_trip_us)
+		buf_fmt(b, "%.1f", (double)s->round_trip_us / 1000);
+	else
+		buf_str(b, STR("null"));
+	buf_fmt(b, ",\"reports_per_min\":%lld,\"connects\":%lld,\"failures\":%lld}",
+	    (long long)s->reports_per_min, (long long)s->connects, (long long)s->failures);
+}
+
+static void
+put_prints(struct buf *b, const struct status *s)
+{
+	buf_str(b, STR(",\"print\":"));
+	if (s->at_print)
+		put_uuid(b, s->print.id);
+	else
+		buf_str(b, STR("null"));
+	buf_str(b, STR(",\"prints\":"));
+	print_rows_json(b, s, s->n_prints);
+}
+
+static void
 put_sections(struct buf *b, const struct status *s, uint32_t mask)
 {
 	static const struct {
@@ -196,6 +227,10 @@ status_row_json(struct buf *b, const struct status *s, uint32_t mask, int n_even
 		put_connection(b, s);
 	}
 	put_sections(b, s, mask);
+	if (mask & REC_LINK)
+		put_link(b, s);
+	if (mask & REC_PRINT)
+		put_prints(b, s);
 	if (n_events > 0) {
 		buf_str(b, STR(",\"events\":["));
 		for (int i = 0; i < n_events; i++) {

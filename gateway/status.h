@@ -26,7 +26,19 @@ enum conn_reason {
 	REASON_PROTOCOL_NOT_SUPPORTED
 };
 
-enum { STATUS_EVENTS = 16 };
+enum { STATUS_EVENTS = 16, STATUS_PRINTS = 4 };
+
+enum print_state { PRINT_RUNNING, PRINT_COMPLETED, PRINT_CANCELLED, PRINT_FAILED, PRINT_UNKNOWN };
+
+/* One job of the printer; see print.h. operation and file: of the send that it came from, or zero.
+ */
+struct status_print {
+	struct uuid id, operation, file;
+	enum print_state state;
+	int64_t started_ms, ended_ms; /* Unix time; ended_ms 0: it runs */
+	int32_t progress;             /* percent, or REC_NONE */
+	char name[160], filename[160];
+};
 
 /* printer.state_changed, printer.online, printer.offline. The id makes a repeated write harmless.
  */
@@ -45,17 +57,24 @@ struct status {
 	struct record record;
 	enum conn_state conn;
 	enum conn_reason reason;
-	int64_t since_ms; /* Unix time of the last change of conn or reason */
-	int64_t seen_ms;  /* Unix time of the last report, 0: none yet */
-	uint32_t changed; /* enum record_section: not written yet */
+	int64_t since_ms;      /* Unix time of the last change of conn or reason */
+	int64_t seen_ms;       /* Unix time of the last report, 0: none yet */
+	int64_t round_trip_us; /* of the last question that the printer answered, 0: none yet */
+	uint32_t changed;      /* enum record_section: not written yet */
 	struct status_event events[STATUS_EVENTS];
-	int n_events; /* not written yet, oldest first */
+	int n_events;              /* not written yet, oldest first */
+	struct status_print print; /* the last one; at_print: it runs */
+	bool at_print;
+	struct status_print prints[STATUS_PRINTS];
+	int n_prints; /* not written yet */
+	/* Of the connection, for diagnostics. */
+	int64_t reports_per_min, connects, failures;
 	/* Kept by the sink. */
 	struct sink *sink;
 	struct status *next;
 	bool queued, alone;
 	uint32_t sending;
-	int n_sending;
+	int n_sending, n_prints_sending;
 	int64_t seen_written_ms, wifi_written_ms; /* Unix time */
 	int64_t touched_us; /* monotonic: when the oldest unwritten change came */
 };
@@ -64,7 +83,8 @@ void status_init(struct status *s, struct sink *sink, struct uuid org, struct uu
 void status_fini(struct status *s);
 
 const char *conn_state_name(enum conn_state s);
-const char *conn_reason_name(enum conn_reason r); /* NULL for REASON_NONE */
+const char *conn_reason_name(enum conn_reason r);    /* NULL for REASON_NONE */
+const char *conn_reason_message(enum conn_reason r); /* in words; NULL for REASON_NONE */
 /* The connection and its reason; false when that is no change. */
 bool status_connection(struct status *s, enum conn_state state, enum conn_reason reason);
 /* Appends an event; the oldest is given up when too many wait. */

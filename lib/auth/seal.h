@@ -23,6 +23,10 @@ struct seal_place {
 #define SEAL_PRINTER_SECRET(org_, row_)                                                            \
 	((struct seal_place){STR("printers"), STR("secret"), (org_), (row_)})
 
+/* What an operation that belongs to no printer yet is given: params.secret of app.jobs. */
+#define SEAL_JOB_SECRET(org_, row_)                                                                \
+	((struct seal_place){STR("jobs"), STR("secret"), (org_), (row_)})
+
 enum { SEAL_ID_LEN = 4, SEAL_OVERHEAD = 1 + SEAL_ID_LEN + 32 + 16 };
 
 /* Both PEM texts in the arena, the private one wiped at its reset. */

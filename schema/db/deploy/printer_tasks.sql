@@ -55,6 +55,7 @@ CREATE TABLE sec.printer_tasks (
 CREATE INDEX printer_tasks_next ON sec.printer_tasks (printer_id, urgent DESC, seq);
 CREATE INDEX printer_tasks_expiry ON sec.printer_tasks (expires_at);
 CREATE INDEX printer_tasks_org ON sec.printer_tasks (org_id);
+GRANT SELECT ON sec.printer_tasks TO soloprint_gateway;
 
 -- How things stand between gateway and printer: {round_trip_ms, reports_per_min, …}, for diagnostics.
 ALTER TABLE app.printer_status ADD COLUMN link jsonb CHECK (jsonb_typeof(link) = 'object');
@@ -169,8 +170,8 @@ GRANT EXECUTE ON FUNCTION sec.task_create(uuid, text, jsonb, interval, boolean),
 
 -- A task as a gateway gets it. resumed: another began it, or this one under an earlier lease: it is to be watched.
 CREATE TYPE sec.task AS (
-	org_id uuid, job_id uuid, printer_id uuid, kind text, number int, phase text, resumed boolean, cancelled boolean,
-	params jsonb, filename text, file_kind text, size_bytes bigint, sha256 text, blob_id uuid, blob_location text
+	org_id uuid, job_id uuid, printer_id uuid, fencing bigint, kind text, number int, phase text, patience_ms bigint,
+	resumed boolean, cancelled boolean, params jsonb, filename text, file_kind text, size_bytes bigint, sha256 text, blob_id uuid, blob_location text
 );
 
 CREATE FUNCTION sec.task_read(task sec.printer_tasks, resumed boolean) RETURNS sec.task
@@ -182,8 +183,8 @@ BEGIN
 	PERFORM set_config('app.org_id', task.org_id::text, true);
 	UPDATE app.jobs AS j SET state = 'running', attempts = 1, started_at = app.now()
 		WHERE j.org_id = task.org_id AND j.id = task.job_id AND j.state = 'queued';
-	SELECT task.org_id, task.job_id, task.printer_id, task.kind, task.number, task.phase, task_read.resumed,
-			j.cancel_requested_at IS NOT NULL, j.params, f.filename, f.kind, f.size_bytes, encode(f.sha256, 'hex'),
+	SELECT task.org_id, task.job_id, task.printer_id, task.fencing, task.kind, task.number, task.phase,
+			(extract(epoch FROM task.expires_at - app.now()) * 1000)::bigint, task_read.resumed, j.cancel_requested_at IS NOT NULL, j.params, f.filename, f.kind, f.size_bytes, encode(f.sha256, 'hex'),
 			b.id, b.location
 		INTO out
 		FROM app.jobs AS j

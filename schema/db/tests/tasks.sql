@@ -116,7 +116,7 @@ SELECT is((pg_temp.job('four')).state, 'cancelled', 'as clients see');
 -- A send.
 SELECT pg_temp.ask('four', jsonb_build_object('file_id', pg_temp.id('a_file'), 'plate', 2), 'printer.send');
 SELECT is((pg_temp.as_gateway(format('SELECT * FROM sec.task_take(%L, NULL, ''{}'')', pg_temp.gateway(2))) -> 0)
-	- '{org_id,job_id,printer_id,number,blob_id}'::text[], jsonb_build_object('kind', 'printer.send', 'phase', 'begun', 'resumed', false, 'cancelled', false,
+	- '{org_id,job_id,printer_id,number,patience_ms,blob_id}'::text[], jsonb_build_object('kind', 'printer.send', 'fencing', 8, 'phase', 'begun', 'resumed', false, 'cancelled', false,
 	'params', jsonb_build_object('file_id', pg_temp.id('a_file'), 'plate', 2), 'filename', 'boat.stl', 'file_kind', 'stl', 'size_bytes', 4,
 	'sha256', encode(sha256('boat'), 'hex'), 'blob_location', 'local'), 'comes with its file');
 SELECT is(pg_temp.as_gateway(format('SELECT sec.task_starting(%L, %L, 7) AS go', pg_temp.gateway(2), pg_temp.id('four'))) -> 0 ->> 'go', 'false', 'not with a wrong token');
