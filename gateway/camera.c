@@ -294,9 +294,9 @@ fastest_ms(const struct camera *c)
 
 /* "+200": so far above the printer's own port. */
 static int
-jpeg_port(const struct camera *c, const struct session *s)
+own_port(const struct camera *c, const struct session *s)
 {
-	struct str text = str_from(c->cs->cfg.jpeg_port);
+	struct str text = str_from(c->cs->cfg.camera_port);
 	bool above = str_starts(text, STR("+"));
 	struct str digits = above ? (struct str){text.p + 1, text.n - 1} : text;
 	int64_t n;
@@ -320,8 +320,8 @@ open_feed(struct camera *c, const struct session *s)
 		fail(c, FEED_NO_DECODER);
 		return;
 	}
-	if (c->source.kind == CAMERA_BAMBU_JPEG)
-		c->source.port = jpeg_port(c, s);
+	if (c->source.port)
+		c->source.port = own_port(c, s);
 	c->picture_ms = now_ms(c);
 	c->ops = kinds[c->source.kind].ops;
 	c->feed = c->ops->open(c->cs->feeds, &t, &client);

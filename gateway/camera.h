@@ -19,8 +19,8 @@ struct cameras_config {
 	struct uuid_map *sessions; /* struct session by printer; lives longer */
 	const char *publish;       /* nginx' socket for publishers; "": there is none */
 	const char *ca_path;       /* as driver_config's */
-	const char *jpeg_port; /* of a CAMERA_BAMBU_JPEG: "": the driver's; "+200": so far above the
-				  printer's configured port */
+	const char *camera_port;   /* of sources that name one: "": that; "+200": so far above the
+				      printer's configured port */
 };
 
 /* NULL, and logged, when the CA file or the socket's path cannot be used. */

@@ -1,7 +1,5 @@
 /* Pictures of the A1 and P1 models: TLS to a port of their own, a login of 80 bytes, then frames of
  * a 16-byte header and a JPEG, one every second or two (protocols: Bambu camera). */
-#include <errno.h>
-#include <netdb.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,36 +203,13 @@ on_ready(void *ctx, uint32_t events)
 		end(b, (enum feed_end)next);
 }
 
-/* Whatever the address is; -1 when it is none. */
-static int
-dial(const char *address, int port)
-{
-	struct addrinfo hints = {
-	    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-	struct addrinfo *found;
-	char service[8];
-	int fd;
-
-	snprintf(service, sizeof(service), "%d", port);
-	if (getaddrinfo(address, service, &hints, &found) != 0)
-		return -1;
-	fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 &&
-	    errno != EINPROGRESS) {
-		close(fd);
-		fd = -1;
-	}
-	freeaddrinfo(found);
-	return fd;
-}
-
 static void
 on_address(void *ctx, const char *address)
 {
 	struct feed *b = ctx;
 
 	b->resolving = NULL;
-	b->fd = address ? dial(address, b->port) : -1;
+	b->fd = address ? feed_dial(address, b->port) : -1;
 	b->ssl = SSL_new(b->f->tls.ctx);
 	must(b->ssl != NULL);
 	if (b->fd < 0 || SSL_set_fd(b->ssl, b->fd) != 1 ||

@@ -1,7 +1,12 @@
 #include "gateway/camera_feed.h"
 
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "gateway/camera_feeds.h"
@@ -18,6 +23,8 @@ static const struct {
     [FEED_NO_DECODER] = {"no_decoder",
 	"This printer's camera sends video, and ffmpeg, which makes pictures of it, is not installed on "
 	"the gateway."},
+    [FEED_TOO_MANY] = {"too_many",
+	"This gateway makes pictures of as many cameras with video as it may; try again later."},
     [FEED_NOT_CONNECTED] = {"not_connected", "The printer is not connected."},
 };
 
@@ -55,6 +62,28 @@ feeds_free(struct feeds *f)
 	bambu_tls_fini(&f->tls);
 	free(f->ffmpeg);
 	free(f);
+}
+
+int
+feed_dial(const char *address, int port)
+{
+	struct addrinfo hints = {
+	    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	char service[8];
+	int fd;
+
+	snprintf(service, sizeof(service), "%d", port);
+	if (getaddrinfo(address, service, &hints, &found) != 0)
+		return -1;
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 &&
+	    errno != EINPROGRESS) {
+		close(fd);
+		fd = -1;
+	}
+	freeaddrinfo(found);
+	return fd;
 }
 
 /* --- pictures --------------------------------------------------------------------------------- */

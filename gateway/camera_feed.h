@@ -22,6 +22,7 @@ enum feed_end {
 	FEED_BROKEN,     /* it ended, or what came is no picture */
 	FEED_NO_PICTURE, /* connected, but silent */
 	FEED_NO_DECODER, /* a kind that needs a program which is not installed */
+	FEED_TOO_MANY,   /* of a kind that costs much */
 	FEED_NOT_CONNECTED,
 	FEED_ENDS
 };

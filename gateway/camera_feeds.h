@@ -9,8 +9,11 @@ struct feeds {
 	struct feeds_config cfg;
 	struct bambu_tls tls;
 	char *ffmpeg; /* where it is; NULL: not installed */
+	int n_rtsp;   /* that run */
 };
 
+/* Begins a connection to an address without waiting; -1: it cannot. */
+int feed_dial(const char *address, int port);
 /* A program of this name in PATH, on the heap; NULL: none. */
 char *find_program(const char *name);
 

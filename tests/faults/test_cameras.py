@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -32,7 +33,9 @@ SPECS = [
     {"name": "two", "model": "P1S"},
     {"name": "faulty", "model": "A1 mini"},
     {"name": "blind", "model": "X1C"},  # its liveview is switched off
+    {"name": "video", "model": "X1C", "liveview": True},
 ]
+VIDEO, HAS_FFMPEG = "video", shutil.which("ffmpeg") is not None
 CANARY = "c4n4ry-7"  # the access code of all of them
 
 
@@ -116,6 +119,7 @@ def site() -> Iterator[Site]:
                 }  # fmt: skip
                 made = Site(stack, fleet, db, org, other, ids)
                 made.connected()
+                fleet.ctl("set", VIDEO, fields={"ipcam": {"rtsp_url": "rtsps://127.0.0.1:322/streaming/live/1"}})
                 until(
                     lambda: db.execute("SELECT count(*) FROM sec.printer_cameras").fetchone() == (len(ids),), 15,
                     what="the gateway has told what cameras there are",
@@ -130,9 +134,9 @@ def quiet(site: Site) -> Iterator[None]:
     """Nobody looks when a test begins."""
     site.stack.forgive_address()
     yield
-    for name in ("one", "two", "faulty"):
+    for name in ("one", "two", "faulty", VIDEO):
         site.api.post(site.path(name, "stop"), expect=202)
-    for name in ("one", "two", "faulty"):
+    for name in ("one", "two", "faulty", *([VIDEO] if HAS_FFMPEG else [])):
         site.closed(name)
 
 
@@ -433,6 +437,68 @@ def test_nginx_may_be_reloaded_and_killed(site: Site) -> None:
         for each in fresh:
             each.close()
     viewer.close()
+
+
+# --- video ----------------------------------------------------------------------------------------
+
+
+def ffmpegs(site: Site) -> list[bytes]:
+    """Command lines and environments of the gateway's children."""
+    out = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((proc / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == site.gateway_pid():
+                out.append((proc / "cmdline").read_bytes() + (proc / "environ").read_bytes())
+        except OSError:
+            continue
+    return out
+
+
+@pytest.fixture
+def decoded() -> None:
+    if not HAS_FFMPEG:
+        pytest.skip("no ffmpeg: cameras that send video are not proven")
+
+
+def test_video_becomes_pictures(site: Site, decoded: None) -> None:
+    before = site.camera(VIDEO)["accepted"]
+    viewers = [site.view(VIDEO, 5), site.view(VIDEO, 10)]
+    until(lambda: all(len(v.pictures) > 4 for v in viewers), 30, what="pictures made of video")
+    programs = ffmpegs(site)
+    assert len(programs) == 1 and b"ffmpeg" in programs[0] and CANARY.encode() not in programs[0]
+    assert site.camera(VIDEO)["accepted"] == before + 1
+    for viewer in viewers:
+        viewer.close()
+    until(lambda: not ffmpegs(site), 12, what="the end of ffmpeg")
+
+
+def test_stop_ends_ffmpeg_too(site: Site, decoded: None) -> None:
+    viewer = site.view(VIDEO)
+    until(lambda: viewer.pictures, 30, what="pictures")
+    site.api.post(site.path(VIDEO, "stop"), expect=202)
+    until(lambda: viewer.ended_at and not ffmpegs(site), 1, what="the end of everything")
+
+
+def test_ffmpeg_dies_with_the_gateway(site: Site, decoded: None) -> None:
+    viewer = site.view(VIDEO)
+    until(lambda: viewer.pictures, 30, what="pictures")
+    viewer.close()
+    site.stack.service("kill", "gateway")
+    until(lambda: site.camera(VIDEO)["connections"] == 0, 5, what="the end of the connection")
+    site.connected()
+
+
+def test_video_of_another_printer_gets_no_code(site: Site, decoded: None) -> None:
+    serials = {row["name"]: row["serial"] for row in site.fleet.printers}
+    refused = site.camera(VIDEO)["refused"]
+    site.fleet.ctl("camera", VIDEO, show=serials["one"])
+    try:
+        answer = site.api.get(site.path(VIDEO, "snapshot"), expect="camera_unavailable").json()
+        assert "certificate" in answer["details"] and site.camera(VIDEO)["refused"] == refused
+    finally:
+        site.fleet.ctl("camera", VIDEO, show=serials[VIDEO])
+        site.forgive(VIDEO)
 
 
 def test_the_access_code_is_nowhere(site: Site) -> None:

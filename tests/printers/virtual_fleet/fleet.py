@@ -28,6 +28,7 @@ from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
 from .printer import Clock, Printer
+from . import rtsp
 from .recorded import RecordedPrinter
 
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
@@ -127,9 +128,11 @@ class Fleet:
         )
         for index, entry in enumerate(self.entries):
             entry.ftps_port = base + 2 * count + 1 + index if stores else 0
-            sends = not options.direct and not options.mute and entry.model in pictures.MODELS
+            spec = options.printers[index]
+            sends = entry.model in pictures.MODELS or bool(spec.get("liveview") and rtsp.available())
+            sends = sends and not options.direct and not options.mute
             entry.camera_port = base + 3 * count + 1 + index if sends else 0
-        self.cameras: dict[str, pictures.Camera] = {}
+        self.cameras: dict[str, pictures.Camera | rtsp.Video] = {}
         self.storages: ftps.Servers | None = None
         self.printers: dict[str, Printer] = {}
         self.changed_codes: dict[str, str] = {}
@@ -180,7 +183,15 @@ class Fleet:
 
     async def _open_cameras(self) -> None:
         for entry in self.entries:
-            if entry.camera_port:
+            if entry.camera_port and entry.model not in pictures.MODELS:
+                self.cameras[entry.serial] = rtsp.Video(
+                    entry.camera_port,
+                    self.authority.leaf(entry.serial),
+                    self.authority.leaf_key_path,
+                    functools.partial(self._code, entry),
+                )
+                await self.cameras[entry.serial].start()
+            elif entry.camera_port:
                 self.cameras[entry.serial] = pictures.Camera(
                     entry.camera_port,
                     self.authority.leaf(entry.serial),
@@ -396,7 +407,8 @@ class Fleet:
     async def _op_camera(self, request: Json) -> Any:
         """fps: pictures per second; show: the certificate of another serial number."""
         camera = self.cameras[self._find(request).serial]
-        camera.fps = float(request.get("fps", camera.fps))
+        if isinstance(camera, pictures.Camera):
+            camera.fps = float(request.get("fps", camera.fps))
         if "show" in request:
             camera.show(self.authority.leaf(request["show"]))
 
