@@ -493,7 +493,7 @@ struct cameras *
 cameras_new(const struct cameras_config *cfg)
 {
 	struct cameras *cs = calloc(1, sizeof(*cs));
-	struct feeds_config fc = {cfg->loop, cfg->resolver, cfg->http, cfg->ca_path};
+	struct feeds_config fc = {cfg->loop, cfg->resolver, cfg->http, cfg->ca_path, cfg->ffmpeg};
 
 	must(cs != NULL);
 	cs->cfg = *cfg;

@@ -21,6 +21,7 @@ struct cameras_config {
 	const char *ca_path;       /* as driver_config's */
 	const char *camera_port;   /* of sources that name one: "": that; "+200": so far above the
 				      printer's configured port */
+	const char *ffmpeg;        /* name or path; it need not be there */
 };
 
 /* NULL, and logged, when the CA file or the socket's path cannot be used. */

@@ -10,7 +10,7 @@
 #include "gateway/camera_feeds.h"
 #include "gateway/resolve.h"
 
-enum { LOGIN = 80, HEAD = 16, NAME_AT = 16, NAME_MOST = 32, CODE_AT = 48, CODE_MOST = 32 };
+enum { LOGIN = 80, NAME_AT = 16, NAME_MOST = 32, CODE_AT = 48, CODE_MOST = 32 };
 
 struct feed {
 	struct feeds *f;
@@ -25,10 +25,7 @@ struct feed {
 	char serial[80];
 	uint8_t login[LOGIN];
 	int sent;
-	uint8_t head[HEAD];
-	size_t n_head;
-	uint8_t *picture;
-	size_t size, n, room;
+	struct frame_reader frames;
 	bool seen_any;
 };
 
@@ -72,63 +69,8 @@ tls_trouble(struct feed *b, int rc)
 		return verdict == TLS_OTHER_SERIAL || verdict == TLS_UNTRUSTED ? FEED_UNTRUSTED
 									       : FEED_UNREACHABLE;
 	/* A wrong code is answered by nothing but the connection's end. */
-	return b->phase == READING && !b->seen_any && b->n_head == 0 ? FEED_REFUSED : FEED_BROKEN;
-}
-
-/* --- frames ----------------------------------------------------------------------------------- */
-
-static uint32_t
-le32(const uint8_t *p)
-{
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-/* False when the announced size is none. */
-static bool
-begin_picture(struct feed *b)
-{
-	b->size = le32(b->head);
-	b->n = 0;
-	if (b->size < 4 || b->size > PICTURE_MOST)
-		return false;
-	if (b->size <= b->room)
-		return true;
-	free(b->picture);
-	b->room = b->size;
-	b->picture = malloc(b->room);
-	must(b->picture != NULL);
-	return true;
-}
-
-/* The place of what comes next. */
-static uint8_t *
-wanted(struct feed *b, size_t *n)
-{
-	if (b->n_head < HEAD) {
-		*n = HEAD - b->n_head;
-		return b->head + b->n_head;
-	}
-	*n = b->size - b->n;
-	return b->picture + b->n;
-}
-
-/* n more bytes are at their place. False: this is no camera's stream. */
-static bool
-take(struct feed *b, size_t n)
-{
-	if (b->n_head < HEAD) {
-		b->n_head += n;
-		return b->n_head < HEAD || begin_picture(b);
-	}
-	b->n += n;
-	if (b->n < b->size)
-		return true;
-	b->n_head = 0;
-	if (!picture_is_whole(b->picture, b->size))
-		return false;
-	b->seen_any = true;
-	b->client.picture(b->client.ctx, b->picture, b->size);
-	return true;
+	return b->phase == READING && !b->seen_any && b->frames.n_head == 0 ? FEED_REFUSED
+									    : FEED_BROKEN;
 }
 
 /* --- the connection's course: each returns -1 while it waits, an end, or FEED_ENDS to go on -----
@@ -164,12 +106,18 @@ static int
 read_some(struct feed *b)
 {
 	size_t most;
-	uint8_t *place = wanted(b, &most);
+	uint8_t *place = frame_place(&b->frames, &most);
 	int rc = SSL_read(b->ssl, place, (int)most);
+	enum frame_step step;
 
 	if (rc <= 0)
 		return tls_trouble(b, rc);
-	return take(b, (size_t)rc) ? FEED_ENDS : FEED_BROKEN;
+	step = frame_take(&b->frames, (size_t)rc);
+	if (step == FRAME_PICTURE) {
+		b->seen_any = true;
+		b->client.picture(b->client.ctx, b->frames.picture, b->frames.size);
+	}
+	return step == FRAME_BAD ? FEED_BROKEN : FEED_ENDS;
 }
 
 static int
@@ -268,7 +216,7 @@ close_feed(struct feed *b)
 	if (b->fd >= 0)
 		close(b->fd);
 	explicit_bzero(b->login, sizeof(b->login));
-	free(b->picture);
+	frame_reader_fini(&b->frames);
 	free(b);
 }
 

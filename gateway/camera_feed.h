@@ -3,16 +3,12 @@
 #ifndef GATEWAY_CAMERA_FEED_H
 #define GATEWAY_CAMERA_FEED_H
 
+#include "gateway/camera_cut.h"
 #include "gateway/driver.h"
 
 struct feed;
 struct feeds; /* what feeds share, one per process */
 struct resolver;
-
-enum {
-	PICTURE_MOST = 2 << 20, /* bytes; A1: about 60 kB, a 4k webcam about 1.5 MB */
-	FEED_WORDS = 200
-};
 
 /* Why a feed ended. */
 enum feed_end {
@@ -64,23 +60,10 @@ struct feeds_config {
 	struct resolver *resolver;
 	struct http *http;
 	const char *ca_path; /* as driver_config's */
+	const char *ffmpeg;  /* name or path */
 };
 /* NULL when the CA file cannot be used. */
 struct feeds *feeds_new(const struct feeds_config *cfg);
 void feeds_free(struct feeds *f);
-
-/* A whole JPEG as far as its ends tell (ISO/IEC 10918-1 B.1.1.3: SOI FFD8, EOI FFD9). */
-bool picture_is_whole(const uint8_t *p, size_t n);
-
-/* Cuts pictures out of a stream of bytes, whatever stands between them. */
-struct picture_cutter {
-	uint8_t *p;
-	size_t n, room;
-	size_t seen; /* bytes that were searched for the end */
-};
-/* Takes bytes; calls `picture` for each that is complete. False: a picture is over PICTURE_MOST. */
-bool picture_cut(struct picture_cutter *c, const uint8_t *bytes, size_t n,
-    void (*picture)(void *ctx, const uint8_t *jpeg, size_t n), void *ctx);
-void picture_cutter_fini(struct picture_cutter *c);
 
 #endif

@@ -48,6 +48,9 @@ find_program(const char *name)
 	struct str path = str_from(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
 	char file[1024];
 
+	if (strchr(name, '/'))
+		return access(name, X_OK) == 0 ? strdup(name) : NULL;
+
 	while (path.n) {
 		struct str folder = str_cut(&path, ':');
 		int n = snprintf(file, sizeof(file), "%.*s/%s", STR_ARG(folder), name);

@@ -19,7 +19,7 @@
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
 static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_storage, *cfg_level;
-static const char *cfg_ftps_port, *cfg_publish, *cfg_camera_port;
+static const char *cfg_ftps_port, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
 static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
 
 static const struct config_item config[] = {
@@ -46,6 +46,8 @@ static const struct config_item config[] = {
 	"a printer not connected for so long is offline"},
     {"SOLOPRINT_GATEWAY_PUBLISH", CFG_STR, &cfg_publish, "", 0, 0,
 	"nginx' socket for publishers; without it cameras are not shown"},
+    {"SOLOPRINT_GATEWAY_FFMPEG", CFG_STR, &cfg_ffmpeg, "ffmpeg", 0, 0,
+	"program that makes pictures of cameras' video; optional"},
     {"SOLOPRINT_GATEWAY_CAMERA_PORT", CFG_STR, &cfg_camera_port, "", 0, 0,
 	"of Bambu printers that send pictures, if not 6000; +N: so far above the printer's port"},
     {"SOLOPRINT_LOG_LEVEL", CFG_STR, &cfg_level, "info", 0, 0, "debug, info, warn or error"},
@@ -170,7 +172,7 @@ static bool
 start_cameras(struct process *p)
 {
 	struct cameras_config cc = {p->loop, p->gateway.resolver, p->http, p->gateway.sink,
-	    &p->fleet.sessions, cfg_publish, cfg_ca, cfg_camera_port};
+	    &p->fleet.sessions, cfg_publish, cfg_ca, cfg_camera_port, cfg_ffmpeg};
 
 	if (!cfg_publish[0])
 		return true;

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,14 @@ class Site:
             )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+@contextmanager
+def make_site(*more: str) -> Iterator[Site]:
+    """more: settings of the processes, NAME=VALUE."""
     stack = new_stack()
     specs = [{**spec, "access_code": CANARY} for spec in SPECS]
     try:
         with RunningFleet(stack.folder / "fleet", specs) as fleet:
-            env = [f"SOLOPRINT_GATEWAY_CAMERA_PORT=+{3 * len(specs) + 1}", "SOLOPRINT_LOG_LEVEL=debug"]
+            env = [f"SOLOPRINT_GATEWAY_CAMERA_PORT=+{3 * len(specs) + 1}", "SOLOPRINT_LOG_LEVEL=debug", *more]
             stack.up("--gateway-ca", str(fleet.ca), *(word for pair in env for word in ("--env", pair)))
             with (
                 httpx.Client(base_url=stack.url, transport=Http2(stack.cacert), timeout=30) as http,
@@ -127,6 +129,12 @@ def site() -> Iterator[Site]:
                 yield made
     finally:
         remove(stack)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with make_site() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -487,6 +495,26 @@ def test_ffmpeg_dies_with_the_gateway(site: Site, decoded: None) -> None:
     site.stack.service("kill", "gateway")
     until(lambda: site.camera(VIDEO)["connections"] == 0, 5, what="the end of the connection")
     site.connected()
+
+
+def test_a_wrong_code_of_video_says_so(site: Site, decoded: None) -> None:
+    site.fleet.fault(VIDEO, "camera_code")
+    try:
+        answer = site.api.get(site.path(VIDEO, "snapshot"), expect="camera_unavailable").json()
+        assert "access code" in answer["details"], answer
+    finally:
+        site.fleet.fault(VIDEO, "camera_code", on=False)
+        site.forgive(VIDEO)
+
+
+def test_without_ffmpeg_the_api_says_so() -> None:
+    with make_site("SOLOPRINT_GATEWAY_FFMPEG=/nonexistent") as bare:
+        for what in ("snapshot", "stream", "snapshot"):
+            answer = bare.api.get(bare.path(VIDEO, what), check=False)
+            if what == "stream" and answer.status_code == 302:
+                continue
+            assert answer.json()["error"] == "camera_unavailable" and "ffmpeg" in answer.json()["details"]
+        bare.api.get(bare.path("one", "snapshot"), expect=200)
 
 
 def test_video_of_another_printer_gets_no_code(site: Site, decoded: None) -> None:

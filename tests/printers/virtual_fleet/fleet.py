@@ -189,6 +189,7 @@ class Fleet:
                     self.authority.leaf(entry.serial),
                     self.authority.leaf_key_path,
                     functools.partial(self._code, entry),
+                    functools.partial(self.printers.get, entry.serial),
                 )
                 await self.cameras[entry.serial].start()
             elif entry.camera_port:
