@@ -9,9 +9,9 @@ CC       := gcc
 endif
 PYTHON   ?= python3
 PKGS_API := json-c libpq hiredis libcrypto libpcre2-8 liburiparser zlib libsystemd libcurl glib-2.0
-PKGS_GW  := json-c libpq libmosquitto libcurl libssl libcrypto libsystemd zlib
+PKGS_GW  := json-c libpq libmosquitto libcurl libssl libcrypto libsystemd zlib liburiparser
 # Debian gives these no .pc file.
-LIBS_GW  := -lwslay -lhttp_parser
+LIBS_GW  := -lwslay -lhttp_parser -lresolv
 PKGS_CR  := json-c libpq libcurl libpcre2-8 libcrypto libsystemd zlib expat liburiparser
 PKGS_CTL := json-c libpq hiredis libcrypto libcurl zlib expat liburiparser
 PKGS_SCAN := json-c libzip expat inih gmime-3.0 libseccomp libcrypto zlib
@@ -195,6 +195,11 @@ $(BUILD)/stub/camera_probe: tests/faults/stub/camera_probe.c $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
+# A driver without the gateway around it: only what it needs is taken out of the archive.
+$(BUILD)/stub/driver_probe: tests/faults/stub/driver_probe.c $(GW_O) $(LIB_A)
+	@mkdir -p $(@D)
+	@rm -f $@.a && ar rcs $@.a $(filter-out %/gateway/main.o %/gateway/session.o,$(GW_O))
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $@.a $(LIB_A) $(LDFLAGS) $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
 .PHONY: stubs
 stubs: $(STUBS) ## programs that the fault tests drive
 
@@ -220,7 +225,7 @@ bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, file
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 FUZZ_SECONDS ?= 60
-FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_camera%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
+FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_camera% fuzz_prusalink% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
              $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o) \
              $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O))
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(GENERATED) \
@@ -254,15 +259,27 @@ $(VENV)/stamp: tests/requirements.txt
 .PHONY: venv
 venv: ; @test -e $(VENV)/stamp -a ! tests/requirements.txt -nt $(VENV)/stamp || $(MAKE) -s $(VENV)/stamp
 
+# A real OctoPrint, which the tests of its driver run; without it they are skipped, loudly.
+OCTOPRINT := tests/printers/octoprint/.venv
+$(OCTOPRINT)/stamp: tests/printers/octoprint/requirements.txt
+	@echo "  VENV  $(OCTOPRINT)"
+	@rm -rf $(OCTOPRINT) && python3 -m venv $(OCTOPRINT) && \
+	    { $(OCTOPRINT)/bin/pip install -q --disable-pip-version-check --no-deps -r $< && touch $@ || \
+	      { rm -rf $(OCTOPRINT); echo "OctoPrint cannot be had: tests against it will be skipped"; }; }
+.PHONY: octoprint
+octoprint: ## a real OctoPrint in a venv, for its driver's tests
+	@test -e $(OCTOPRINT)/stamp -a ! tests/printers/octoprint/requirements.txt -nt $(OCTOPRINT)/stamp || \
+	    $(MAKE) -s $(OCTOPRINT)/stamp
+
 .PHONY: test check test-api soak lint format
 test: ## every test, and how many lines of lib/ and fcgi/ they reach
 	@deploy/local/install run build test
 	@$(MAKE) -s COV=1 BUILD=$(or $(COV_BUILD),build-cov) check
-check: all $(UNIT) $(STUBS) venv # the suites on $(BUILD)
+check: all $(UNIT) $(STUBS) venv octoprint # the suites on $(BUILD)
 	@BUILD=$(BUILD) tests/run $(if $(COV),--cov) $(SUITES)
 test-api: all venv ## the API's tests on $(BUILD); SAN=1 under sanitizers
 	@BUILD=$(BUILD) tests/run api
-soak: all $(STUBS) venv ## the kill and hammer runs at full length
+soak: all $(STUBS) venv octoprint ## the kill and hammer runs at full length
 	@SOAK=1 BUILD=$(BUILD) tests/run faults timing gateway
 lint: all $(GENERATED) venv ## every check of .ci/lint; CHECKS="format tidy" for some
 	@BUILD=$(BUILD) VENV=$(VENV) .ci/lint/run $(CHECKS)

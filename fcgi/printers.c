@@ -1,11 +1,10 @@
 /* Printers: configuration and live status. Contract: schema/api/printers.yaml; statements:
  * printers.sql. */
-#include "auth/seal.h"
 #include "gen/routes.h"
 #include "page.h"
 #include "query.h"
 #include "reply.h"
-#include "state.h"
+#include "secrets.h"
 
 static void
 bind_filters(struct query *q, const void *query_in)
@@ -31,36 +30,6 @@ listPrinters(struct req *r)
 	const struct listPrinters_query *in = r->query;
 
 	return reply_list(r, &printer_list, &PAGE_IN(in, LISTPRINTERS_Q));
-}
-
-/* Seals the secret for the gateway; nothing else can open it. The body loses its `secret` member,
- * so that the clear text reaches neither Postgres nor a log. */
-static const struct err *
-seal_for_gateway(struct req *r, struct uuid printer_id, struct str secret, struct str *sealed)
-{
-	struct str clear = secret.p ? str_dup(r->arena, secret) : STR_NONE;
-	struct seal_place place;
-	const struct err *e;
-
-	json_object_object_del(r->body_json, "secret"); /* frees what `secret` borrowed */
-	*sealed = STR_NONE;
-	if (!clear.p)
-		return NULL;
-	e = query_auth(r); /* the organisation is part of what the seal binds */
-	if (e)
-		return e;
-	place = SEAL_PRINTER_SECRET(r->auth.org_id, printer_id);
-	*sealed = seal_secret(r->arena, r->w->gateway_key, &place, clear);
-	return sealed->p ? NULL : &err_internal_error;
-}
-
-static void
-bind_sealed(struct query *q, struct str sealed)
-{
-	if (sealed.p)
-		bind_bytes(q, sealed.p, sealed.n);
-	else
-		bind_null(q);
 }
 
 static void
@@ -90,7 +59,7 @@ createPrinter(struct req *r)
 	const struct createPrinter_body *in = r->in;
 	struct uuid id = uuid_v7();
 	struct str sealed;
-	const struct err *e = seal_for_gateway(r, id, in->secret, &sealed);
+	const struct err *e = secret_seal(r, SECRET_OF_PRINTER, id, in->secret, &sealed);
 	struct query *q;
 
 	if (e)
@@ -116,7 +85,7 @@ updatePrinter(struct req *r)
 	const struct updatePrinter_body *in = r->in;
 	struct uuid id = r->path_params.printer_id;
 	struct str sealed;
-	const struct err *e = seal_for_gateway(r, id, in->secret, &sealed);
+	const struct err *e = secret_seal(r, SECRET_OF_PRINTER, id, in->secret, &sealed);
 	struct query *q;
 
 	if (e)

@@ -32,12 +32,12 @@ SELECT v.* FROM app.printer_rows AS v WHERE v._org_id = app.org() AND v.id = $1;
 -- name: printer_insert :one
 -- params: uuid, jsonb, bytea
 INSERT INTO app.printers (id, name, protocol, model, host, port, serial, secret_sealed, bed_volume, nozzles, enclosure,
-		max_temperatures, location, notes, tags, enabled, drain, maintenance)
+		max_temperatures, gcode_allowlist, location, notes, tags, enabled, drain, maintenance)
 	SELECT $1, b.name, b.protocol, b.model, b.host, b.port, b.serial, $3, nullif(b.bed_volume, 'null'),
-		coalesce(b.nozzles, '[]'), b.enclosure, nullif(b.max_temperatures, 'null'), b.location, b.notes,
+		coalesce(b.nozzles, '[]'), b.enclosure, nullif(b.max_temperatures, 'null'), b.gcode_allowlist, b.location, b.notes,
 		coalesce(b.tags, '{}'), coalesce(b.enabled, true), coalesce(b.drain, false), coalesce(b.maintenance, false)
 	FROM jsonb_to_record($2) AS b (name text, protocol text, model text, host text, port int, serial text,
-		bed_volume jsonb, nozzles jsonb, enclosure boolean, max_temperatures jsonb, location text, notes text,
+		bed_volume jsonb, nozzles jsonb, enclosure boolean, max_temperatures jsonb, gcode_allowlist text[], location text, notes text,
 		tags text[], enabled boolean, drain boolean, maintenance boolean)
 	RETURNING id;
 
@@ -55,6 +55,7 @@ UPDATE app.printers AS p SET
 		enclosure = CASE WHEN $2 ? 'enclosure' THEN b.enclosure ELSE p.enclosure END,
 		max_temperatures = CASE WHEN $2 ? 'max_temperatures' THEN nullif(b.max_temperatures, 'null')
 			ELSE p.max_temperatures END,
+		gcode_allowlist = CASE WHEN $2 ? 'gcode_allowlist' THEN b.gcode_allowlist ELSE p.gcode_allowlist END,
 		location = CASE WHEN $2 ? 'location' THEN b.location ELSE p.location END,
 		notes = CASE WHEN $2 ? 'notes' THEN b.notes ELSE p.notes END,
 		tags = CASE WHEN $2 ? 'tags' THEN b.tags ELSE p.tags END,
@@ -62,7 +63,7 @@ UPDATE app.printers AS p SET
 		drain = CASE WHEN $2 ? 'drain' THEN b.drain ELSE p.drain END,
 		maintenance = CASE WHEN $2 ? 'maintenance' THEN b.maintenance ELSE p.maintenance END
 	FROM jsonb_to_record($2) AS b (name text, protocol text, model text, host text, port int, serial text,
-			bed_volume jsonb, nozzles jsonb, enclosure boolean, max_temperatures jsonb, location text, notes text,
+			bed_volume jsonb, nozzles jsonb, enclosure boolean, max_temperatures jsonb, gcode_allowlist text[], location text, notes text,
 			tags text[], enabled boolean, drain boolean, maintenance boolean),
 		(SELECT x.id, app.check_version(x.version, $3) AS current FROM app.printers AS x
 			WHERE x.org_id = app.org() AND x.id = $1 AND x.deleted_at IS NULL FOR UPDATE) AS t

@@ -64,7 +64,7 @@ init(const struct driver_config *cfg)
 		return NULL;
 	}
 	env->tokener = bambu_tokener_new();
-	env->http = cfg->http;
+	env->ftps = ftps_new(cfg->loop);
 	env->ca_path = cfg->ca_path;
 	read_ftps_port(env, cfg->bambu_ftps_port);
 	return env;
@@ -75,6 +75,7 @@ fini(void *ctx)
 {
 	struct bambu_env *env = ctx;
 
+	ftps_free(env->ftps);
 	bambu_tls_fini(&env->tls);
 	json_tokener_free(env->tokener);
 	free(env);
@@ -95,7 +96,6 @@ create(void *env, struct session *s)
 	random_bytes(&b->sequence, sizeof(b->sequence));
 	b->sequence = SEQUENCE_FROM + b->sequence % SEQUENCE_FROM;
 	bambu_order_init(b);
-	bambu_upload_init(b);
 	snprintf(b->topic, sizeof(b->topic), "device/%s/report", session_serial(s));
 	snprintf(b->request, sizeof(b->request), "device/%s/request", session_serial(s));
 	bambu_state_init(&b->state);

@@ -3,15 +3,15 @@
 #define GATEWAY_BAMBU_SESSION_H
 
 #include "gateway/bambu_command.h"
+#include "gateway/bambu_ftps.h"
 #include "gateway/bambu_tls.h"
-#include "gateway/http.h"
 
 struct mosquitto;
 
 struct bambu_env {
 	struct bambu_tls tls;
 	struct json_tokener *tokener;
-	struct http *http;
+	struct ftps *ftps;
 	const char *ca_path;
 	int ftps_port;
 	bool ftps_above; /* ftps_port counts from the printer's MQTT port */
@@ -36,20 +36,6 @@ struct bambu_guard {
 	bool seen; /* the printer has been busy since */
 };
 
-enum bambu_upload_phase { UPLOAD_IDLE, UPLOAD_SENDING, UPLOAD_SIZING, UPLOAD_REMOVING };
-
-struct bambu_upload {
-	enum bambu_upload_phase phase;
-	struct transfer *t; /* NULL: nothing is told any more */
-	struct http_client *client;
-	struct http_call *call;
-	int64_t sent;
-	struct timer stall;
-	enum upload_end end; /* what is told after the file was removed */
-	const char *words;
-	bool stored; /* the printer said that it has the file */
-};
-
 struct bambu {
 	struct bambu_env *env;
 	struct session *s;
@@ -68,8 +54,8 @@ struct bambu {
 	int port;
 	struct bambu_order order;
 	struct bambu_guard guard;
-	struct bambu_upload upload;
-	bool clear_data; /* learned: its data connections cannot be encrypted */
+	struct ftps_job *upload; /* NULL: none runs */
+	bool clear_data;         /* learned: its data connections cannot be encrypted */
 };
 
 /* bambu.c: false when it cannot be given to the connection. */
@@ -89,7 +75,6 @@ void bambu_order_answer(struct bambu *b, const struct bambu_answer *a);
 void bambu_order_drop(struct bambu *b, bool tell);
 
 /* bambu_upload.c */
-void bambu_upload_init(struct bambu *b);
 void bambu_upload(void *d, struct transfer *t);
 void bambu_abort(void *d);
 /* The connection ends. tell: say that it broke. */

@@ -69,9 +69,9 @@ bambu_remote_name(const struct transfer *t, char *out, size_t size)
 
 /* As the printer is told to call the job: the file's name without its extensions. */
 static struct str
-job_name(const struct transfer *t)
+job_name(const char *remote)
 {
-	return stem(t->remote);
+	return stem(remote);
 }
 
 /* --- filaments -------------------------------------------------------------------------------- */
@@ -206,7 +206,7 @@ put_project(const struct transfer *t, const struct bambu_about *about, struct ba
 	buf_fmt(b, ",\"url\":\"%s%s\",\"file\":\"%s\",\"md5\":\"\"", about->model->url, t->remote,
 	    t->remote);
 	buf_str(b, STR(",\"subtask_name\":"));
-	buf_json_str(b, job_name(t));
+	buf_json_str(b, job_name(t->remote));
 	put_ids(b, t);
 	buf_str(b, STR(",\"bed_type\":\"auto\""));
 	put_bool(b, "timelapse", t->timelapse);
@@ -225,7 +225,7 @@ put_gcode_file(
 	struct bambu_message *m = bambu_message_begin(out, about, "print", "gcode_file", QOS_ONCE);
 
 	buf_fmt(&m->json, ",\"param\":\"/%s\",\"subtask_name\":", t->remote);
-	buf_json_str(&m->json, job_name(t));
+	buf_json_str(&m->json, job_name(t->remote));
 	put_ids(&m->json, t);
 	bambu_message_end(m);
 }
@@ -269,15 +269,17 @@ has_id(const char *said)
 bool
 bambu_is_job(const struct bambu_state *b, const struct transfer *t, const struct record *r)
 {
-	struct str file = str_from(r->job.file), name = job_name(t);
+	struct str file = str_from(r->job.file);
+	char remote[sizeof(t->remote)];
 
-	if (!r->job.present || !t->remote[0])
+	if (!r->job.present)
 		return false;
 	if (is_id(b->task_id, t->task_id) || is_id(b->subtask_id, t->task_id))
 		return true;
-	if (has_id(b->task_id) || has_id(b->subtask_id))
+	if (has_id(b->task_id) || has_id(b->subtask_id) ||
+	    !bambu_remote_name(t, remote, sizeof(remote)))
 		return false;
 	while (str_index(file, '/') >= 0)
 		str_cut(&file, '/');
-	return str_eq(str_from(r->job.name), name) || str_eq(file, str_from(t->remote));
+	return str_eq(str_from(r->job.name), job_name(remote)) || str_eq(file, str_from(remote));
 }

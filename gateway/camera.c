@@ -14,8 +14,8 @@ enum {
 	SWEEP_MS = 2000,
 	NEWS_MOST = 200,
 	CHANNELS_MOST = 64,
-	GRACE_MS = 5000,     /* without a viewer for so long: over */
-	PATIENCE_MS = 12000, /* without a picture, or without a session, for so long: over */
+	GRACE_MS = 5000, /* without a viewer for so long: over */
+	PATIENCE_MS = 12000,
 	RETRY_MS = 1000,
 	TRIES = 3,        /* a camera that worked is dialled again so often */
 	SINGLE_MS = 1000, /* between two pictures for those who want one */
@@ -63,12 +63,13 @@ struct cameras {
 static const struct {
 	const char *name;
 	const struct feed_ops *ops;
+	int64_t patience_ms; /* without a picture for so long: over */
 } kinds[] = {
-    [CAMERA_NONE] = {"none", NULL},
-    [CAMERA_BAMBU_JPEG] = {"jpeg", &feed_bambu},
-    [CAMERA_HTTP] = {"http", &feed_http},
-    [CAMERA_MJPEG] = {"mjpeg", &feed_mjpeg},
-    [CAMERA_RTSP] = {"rtsp", &feed_rtsp},
+    [CAMERA_NONE] = {"none", NULL, 0},
+    [CAMERA_BAMBU_JPEG] = {"jpeg", &feed_bambu, PATIENCE_MS},
+    [CAMERA_HTTP] = {"http", &feed_http, PATIENCE_MS},
+    [CAMERA_MJPEG] = {"mjpeg", &feed_mjpeg, PATIENCE_MS},
+    [CAMERA_RTSP] = {"rtsp", &feed_rtsp, 2 * PATIENCE_MS}, /* ffmpeg looks before it shows */
 };
 
 static int64_t
@@ -365,7 +366,7 @@ on_tick(void *ctx)
 		return;
 	}
 	timer_set(c->cs->cfg.loop, &c->tick, TICK_MS);
-	if (c->feed && now_ms(c) - c->picture_ms > PATIENCE_MS)
+	if (c->feed && now_ms(c) - c->picture_ms > kinds[c->source.kind].patience_ms)
 		fail(c, FEED_NO_PICTURE);
 	else
 		attend(c);

@@ -102,7 +102,8 @@ spawn(struct feed *v, int in, int out, int said)
 {
 	static const char *const words[] = {"setpriv", "--pdeathsig", "KILL", "nice", "-n", "10",
 	    NULL, "-hide_banner", "-nostats", "-loglevel", "error", "-threads", "1",
-	    "-protocol_whitelist", "pipe,rtsp,tcp,rtp,udp", "-f", "concat", "-safe", "0", "-i",
+	    "-protocol_whitelist", "pipe,rtsp,tcp,rtp,udp", "-analyzeduration", "500000",
+	    "-probesize", "500000", "-fflags", "nobuffer", "-f", "concat", "-safe", "0", "-i",
 	    "pipe:0", "-an", "-sn", "-dn", "-vf", "fps=10", "-q:v", "6", "-f", "mjpeg", "pipe:1"};
 	enum { WORDS = sizeof(words) / sizeof(words[0]) };
 	static char path[] = "PATH=/usr/bin:/bin";
@@ -151,7 +152,8 @@ write_list(struct feed *v, int port, int fd)
 	    http_escape(secret, sizeof(secret), str_from(v->secret));
 	n = snprintf(text, sizeof(text),
 	    "ffconcat version 1.0\nfile 'rtsp://%s%s%s%s%s%s'\noption rtsp_transport tcp\n"
-	    "option timeout 10000000\n",
+	    "option timeout 10000000\n"
+	    "option analyzeduration 500000\noption probesize 500000\n",
 	    user, user[0] ? ":" : "", user[0] ? secret : "", user[0] ? "@" : "", at, v->rest);
 	ok = ok && n > 0 && (size_t)n < sizeof(text) && io_write_all(fd, text, (size_t)n);
 	explicit_bzero(text, sizeof(text));

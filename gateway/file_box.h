@@ -5,13 +5,15 @@
 #include <stdbool.h>
 
 #include "base/uuid.h"
+#include "gateway/resolve.h"
 
 struct file_box;
 struct file_call;
 struct http;
 
-/* directory: of the file store, "": there is none. */
-struct file_box *file_box_new(const char *directory, struct http *http);
+/* directory: of the file store, "": there is none. The object store is what the settings say
+ * (store/s3.h); its objects are fetched into the directory's filesystem. */
+struct file_box *file_box_new(const char *directory, struct http *http, struct resolver *resolver);
 void file_box_free(struct file_box *b);
 
 enum file_end { FILE_OPEN, FILE_GONE, FILE_UNAVAILABLE };

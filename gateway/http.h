@@ -87,6 +87,11 @@ struct http_request {
 	int stall_ms;   /* not a byte for so long, counted in whole seconds; 30 s */
 	int64_t most;   /* bytes of a body that is gathered; 0: 1 MiB */
 
+	/* libcurl sends a request again on a new connection when a kept one ends before its answer
+	 * begins. `once`: it does not, and the call ends with HTTP_BROKEN. `fresh`: on a new
+	 * connection from the start, so that it cannot be one that is dead already. */
+	bool once, fresh;
+
 	/* FTPS */
 	const char *const *before, *const *after; /* commands around the transfer, NULL at the end;
 						     '*' in front: may fail */

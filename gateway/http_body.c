@@ -72,6 +72,25 @@ http_on_body(char *p, size_t size, size_t n, void *ctx)
 	return n;
 }
 
+int
+http_on_request(void *ctx, char *to, char *from, int to_port, int from_port)
+{
+	struct http_call *call = ctx;
+
+	(void)to;
+	(void)from;
+	(void)to_port;
+	(void)from_port;
+	if (call->cancelled)
+		return CURL_PREREQFUNC_ABORT;
+	/* After a challenge there were lines: that is another request, not the same again. */
+	if (call->request.once && call->asked && call->n_lines == call->asked_lines)
+		return CURL_PREREQFUNC_ABORT;
+	call->asked = true;
+	call->asked_lines = call->n_lines;
+	return CURL_PREREQFUNC_OK;
+}
+
 size_t
 http_on_header(char *p, size_t size, size_t n, void *ctx)
 {

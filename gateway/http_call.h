@@ -48,7 +48,8 @@ struct http_call {
 	enum http_fault early; /* decided by a callback of ours, or before anything was sent */
 	struct buf body;
 	int64_t at, told, start_us; /* file position; last `sent` that was told */
-	int n_lines;
+	int n_lines, asked_lines;   /* header lines so far, and when the last request was sent */
+	bool asked;
 	char *url, method[16];
 	struct curl_slist *headers, *before, *after, *connect_to;
 	char *body_copy;

@@ -1,4 +1,5 @@
 /* What libcurl is told of a call. */
+#include <openssl/x509_vfy.h>
 #include <string.h>
 
 #include "gateway/http_body.h"
@@ -73,7 +74,8 @@ set_client(const struct http_call *call)
 	curl_easy_setopt(call->easy, CURLOPT_USERAGENT, c->agent);
 	curl_easy_setopt(call->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 | most);
 	curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, c->no_reuse ? 1L : 0L);
-	curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, c->no_reuse ? 1L : 0L);
+	curl_easy_setopt(
+	    call->easy, CURLOPT_FRESH_CONNECT, c->no_reuse || call->request.fresh ? 1L : 0L);
 	curl_easy_setopt(call->easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket);
 	if (c->ca_file) {
 		curl_easy_setopt(call->easy, CURLOPT_CAINFO, c->ca_file);
@@ -178,6 +180,8 @@ set_callbacks(struct http_call *call)
 	curl_easy_setopt(h, CURLOPT_SEEKDATA, call);
 	curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, http_on_body);
 	curl_easy_setopt(h, CURLOPT_WRITEDATA, call);
+	curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, http_on_request);
+	curl_easy_setopt(h, CURLOPT_PREREQDATA, call);
 	curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, http_on_header);
 	curl_easy_setopt(h, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, http_on_progress);
@@ -238,7 +242,7 @@ untrusted(CURL *h)
 	long verdict = 0;
 
 	curl_easy_getinfo(h, CURLINFO_SSL_VERIFYRESULT, &verdict);
-	return verdict == 0 ? HTTP_OTHER_HOST : HTTP_UNTRUSTED;
+	return verdict <= X509_V_ERR_UNSPECIFIED ? HTTP_OTHER_HOST : HTTP_UNTRUSTED;
 }
 
 static enum http_fault

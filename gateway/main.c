@@ -18,9 +18,10 @@
 
 enum { STOP_MS = 4000, REPORT_MS = 60000 };
 
-static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_name, *cfg_storage, *cfg_level;
-static const char *cfg_ftps_port, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
-static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms;
+static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_ftps_port, *cfg_name, *cfg_storage,
+    *cfg_discovery, *cfg_level, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
+static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms,
+    cfg_patience;
 
 static const struct config_item config[] = {
     {"SOLOPRINT_DB", CFG_STR, &cfg_db, NULL, 0, 0, "libpq conninfo of role soloprint_gateway"},
@@ -44,6 +45,10 @@ static const struct config_item config[] = {
 	"a printer without a report for so long is woken, then connected anew"},
     {"SOLOPRINT_GATEWAY_OFFLINE_MS", CFG_INT, &cfg_offline_ms, "15000", 0, 3600000,
 	"a printer not connected for so long is offline"},
+    {"SOLOPRINT_GATEWAY_DISCOVERY", CFG_STR, &cfg_discovery, "off", 0, 0,
+	"which organizations may search this network for printers: off, all, or ids"},
+    {"SOLOPRINT_GATEWAY_PATIENCE", CFG_INT, &cfg_patience, "100", 1, 1000,
+	"how long a printer may take to show what it was asked for, in percent of the usual"},
     {"SOLOPRINT_GATEWAY_PUBLISH", CFG_STR, &cfg_publish, "", 0, 0,
 	"nginx' socket for publishers; without it cameras are not shown"},
     {"SOLOPRINT_GATEWAY_FFMPEG", CFG_STR, &cfg_ffmpeg, "ffmpeg", 0, 0,
@@ -201,6 +206,7 @@ start(struct process *p)
 	    .offline_ms = cfg_offline_ms,
 	    .wifi_ms = 60000,
 	    .seen_ms = 15000,
+	    .patience_pct = cfg_patience,
 	};
 	start_signals(p);
 	p->gateway.resolver = resolver_new(p->loop);
@@ -212,9 +218,9 @@ start(struct process *p)
 		if (!p->gateway.envs[i])
 			return false;
 	}
-	p->gateway.files = file_box_new(cfg_storage, dc.http);
+	p->gateway.files = file_box_new(cfg_storage, dc.http, p->gateway.resolver);
 	p->fleet.gateway = &p->gateway;
-	p->fleet.errands = errands_new(&p->gateway);
+	p->fleet.errands = errands_new(&p->gateway, cfg_discovery);
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
 	return p->gateway.sink != NULL && start_cameras(p);

@@ -12,6 +12,7 @@
 enum {
 	UPLOAD_MS = 4 * 3600 * 1000, /* 40 MB take a small printer nine minutes */
 	TRIES = 3,
+	PAUSE_MS = 3000,   /* before the upload is tried again */
 	RETRY_MS = 60000,  /* after a broken upload the printer has so long to come back */
 	START_MS = 90000,  /* from the start to a sign of it */
 	GUARD_MS = 120000, /* printers have shown FINISH for so long after a start they accepted */
@@ -101,11 +102,11 @@ task_take_send(struct task *t, const struct work_task *w)
 	read_transfer(t, w);
 	if (w->resumed && w->starting) { /* perhaps: nothing is started twice */
 		t->stage = STAGE_STARTED;
-		t->deadline_ms = tasks_now(t->ts) + START_MS;
+		t->deadline_ms = tasks_within(t->ts, START_MS);
 		return;
 	}
 	if (w->resumed)
-		t->deadline_ms = tasks_now(t->ts) + RETRY_MS;
+		t->deadline_ms = tasks_within(t->ts, RETRY_MS);
 	if (!w->file.present)
 		task_fail(t, FAIL_FILE_GONE);
 }
@@ -120,7 +121,7 @@ on_open(void *ctx, enum file_end end, int fd)
 	t->opening = NULL;
 	t->transfer.fd = fd;
 	t->stage = STAGE_READY;
-	t->deadline_ms = tasks_now(t->ts) + RETRY_MS;
+	t->deadline_ms = tasks_within(t->ts, RETRY_MS);
 	if (end != FILE_OPEN)
 		task_fail(t, end == FILE_GONE ? FAIL_FILE_GONE : FAIL_STORAGE);
 	tasks_poke(t->ts);
@@ -130,7 +131,7 @@ static void
 open_file(struct task *t)
 {
 	t->stage = STAGE_OPENING;
-	t->deadline_ms = tasks_now(t->ts) + UPLOAD_MS;
+	t->deadline_ms = tasks_within(t->ts, UPLOAD_MS);
 	t->opening = file_box_open(
 	    session_gateway(t->ts->s)->files, t->blob, t->remote, on_open, t);
 	if (t->stage != STAGE_OPENING) /* told from within */
@@ -143,7 +144,7 @@ static bool
 is_busy(const struct tasks *ts)
 {
 	return printer_state_busy(session_record(ts->s)->state) ||
-	    tasks_now(ts) - ts->start_told_ms < GUARD_MS;
+	    tasks_now(ts) < ts->guard_until_ms;
 }
 
 static void
@@ -160,7 +161,7 @@ upload(struct task *t)
 		return;
 	}
 	t->stage = STAGE_UPLOADING;
-	t->deadline_ms = tasks_now(t->ts) + UPLOAD_MS;
+	t->deadline_ms = tasks_within(t->ts, UPLOAD_MS);
 	t->tries++;
 	driver->upload(session_driver_data(t->ts->s), &t->transfer);
 }
@@ -189,12 +190,13 @@ task_uploaded(struct task *t, enum upload_end end)
 	    [UPLOAD_BROKEN] = FAIL_UPLOAD};
 
 	if (end == UPLOAD_DONE) {
-		t->stage = STAGE_MARKING;
-		t->deadline_ms = tasks_now(t->ts) + RETRY_MS;
 		tasks_upload_progress(t->ts, t->transfer.size);
+		t->stage = STAGE_MARKING;
+		t->deadline_ms = tasks_within(t->ts, RETRY_MS);
 	} else if (end == UPLOAD_BROKEN && t->tries < TRIES) {
 		t->stage = STAGE_READY;
-		t->deadline_ms = tasks_now(t->ts) + RETRY_MS;
+		t->again_ms = tasks_within(t->ts, PAUSE_MS);
+		t->deadline_ms = tasks_within(t->ts, RETRY_MS);
 	} else {
 		task_fail(t, failure_of[end]);
 	}
@@ -249,7 +251,7 @@ tasks_may_start(struct tasks *ts, struct uuid job, bool may)
 	if (!t || t->stage != STAGE_MARKING)
 		return;
 	t->stage = STAGE_STARTING;
-	t->deadline_ms = tasks_now(ts) + RETRY_MS;
+	t->deadline_ms = tasks_within(ts, RETRY_MS);
 	if (!may) /* cancelled meanwhile, or another's: then nobody listens */
 		task_over(t, &(struct task_end){.outcome = TASK_CANCELLED});
 	tasks_poke(ts);
@@ -268,8 +270,8 @@ start(struct task *t)
 		return;
 	}
 	t->stage = STAGE_STARTED;
-	t->deadline_ms = tasks_now(ts) + START_MS;
-	ts->start_told_ms = tasks_now(ts);
+	t->deadline_ms = tasks_within(ts, START_MS);
+	ts->guard_until_ms = tasks_within(ts, GUARD_MS);
 	ts->awaiting = t;
 	session_driver(ts->s)->start(session_driver_data(ts->s), &t->transfer);
 }
@@ -289,10 +291,10 @@ static void
 watch_start(struct task *t)
 {
 	if (shows_start(t)) {
-		t->ts->start_told_ms = INT64_MIN / 2;
+		t->ts->guard_until_ms = 0;
 		succeed(t, true);
 	} else if (t->answered && answer_is_refusal(t->answer)) {
-		t->ts->start_told_ms = INT64_MIN / 2;
+		t->ts->guard_until_ms = 0;
 		task_fail(t, answer_failure(t->answer));
 	} else if (tasks_now(t->ts) >= t->deadline_ms) {
 		task_fail(t, FAIL_START_UNKNOWN);
@@ -360,7 +362,7 @@ task_advance_send(struct task *t)
 	}
 	if (t->stage == STAGE_WAITING && up)
 		open_file(t);
-	if (t->stage == STAGE_READY && up)
+	if (t->stage == STAGE_READY && up && !t->over && tasks_now(t->ts) >= t->again_ms)
 		upload(t);
 	if (t->stage == STAGE_MARKING && !t->over)
 		mark(t);

@@ -18,8 +18,9 @@ struct gateway {
 	void *envs[DRIVERS_MOST];            /* per driver; NULL: it cannot work here */
 	int64_t silence_ms;                  /* no report for so long: something is wrong */
 	int64_t offline_ms;                  /* not connected for so long: the printer is offline */
-	int64_t wifi_ms; /* least time between two writes of nothing but the radio signal */
-	int64_t seen_ms; /* least time between two writes of nothing but last_seen_at */
+	int64_t wifi_ms;      /* least time between two writes of nothing but the radio signal */
+	int64_t seen_ms;      /* least time between two writes of nothing but last_seen_at */
+	int64_t patience_pct; /* of the times that printers have to show what they were asked for */
 	struct gateway_counters {
 		int64_t reports, report_bytes, ignored, connects, failures;
 		int64_t parse_us, map_us;

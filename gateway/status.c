@@ -29,6 +29,11 @@ static const struct {
 	"Host, serial number or secret is missing, or the secret cannot be opened by this gateway."},
     [REASON_PROTOCOL_NOT_SUPPORTED] = {"protocol_not_supported",
 	"This gateway does not speak the printer's protocol."},
+    [REASON_STARTING] = {"starting",
+	"The printer's server answers, but is still starting; trying again."},
+    [REASON_PRINTER_NOT_CONNECTED] = {"printer_not_connected",
+	"The printer's server works, but has no connection to the printer itself: is it on, and its "
+	"cable plugged in?"},
 };
 
 void

@@ -44,6 +44,7 @@ task_over(struct task *t, const struct task_end *end)
 	if (t->over)
 		return;
 	t->over = true;
+	t->ts->again = true; /* others may have waited for it */
 	if (t->ts->awaiting == t)
 		t->ts->awaiting = NULL;
 	sink->ops->task_end(sink, t->job, end);
@@ -82,7 +83,12 @@ send_command(struct task *t)
 	}
 	t->stage = STAGE_SENT;
 	t->showed = command_shows(&t->command, r);
-	t->deadline_ms = tasks_now(ts) + command_patience_ms(&t->command);
+	t->deadline_ms = tasks_within(ts, command_patience_ms(&t->command));
+	if (ts->awaiting) { /* an emergency does not wait for another's answer, which is lost */
+		ts->awaiting->answered = true;
+		ts->awaiting->answer = ANSWER_LOST;
+		ts->again = true;
+	}
 	ts->awaiting = t;
 	driver->command(session_driver_data(ts->s), &t->command);
 }
@@ -170,9 +176,12 @@ set_timer(struct tasks *ts)
 	struct loop *loop = session_gateway(ts->s)->loop;
 	int64_t first = INT64_MAX;
 
-	for (const struct task *t = ts->first; t; t = t->next)
-		if (t->deadline_ms < first)
-			first = t->deadline_ms;
+	for (const struct task *t = ts->first; t; t = t->next) {
+		int64_t next = t->again_ms > tasks_now(ts) ? t->again_ms : t->deadline_ms;
+
+		if (next < first)
+			first = next;
+	}
 	if (first == INT64_MAX)
 		timer_stop(loop, &ts->timer);
 	else
@@ -218,7 +227,6 @@ tasks_new(struct session *s)
 
 	must(ts != NULL);
 	ts->s = s;
-	ts->start_told_ms = INT64_MIN / 2;
 	ts->timer = (struct timer){.fn = on_timer, .ctx = ts};
 	return ts;
 }
@@ -240,6 +248,12 @@ int64_t
 tasks_now(const struct tasks *ts)
 {
 	return loop_now(session_gateway(ts->s)->loop);
+}
+
+int64_t
+tasks_within(const struct tasks *ts, int64_t ms)
+{
+	return tasks_now(ts) + ms * session_gateway(ts->s)->patience_pct / 100;
 }
 
 struct task *
@@ -279,7 +293,7 @@ take_command(struct task *t, const struct work_task *w)
 	if (!w->resumed)
 		return;
 	t->stage = STAGE_SENT; /* perhaps: nothing is sent twice */
-	t->deadline_ms = tasks_now(t->ts) + command_patience_ms(&t->command);
+	t->deadline_ms = tasks_within(t->ts, command_patience_ms(&t->command));
 }
 
 void

@@ -52,7 +52,8 @@ struct task {
 	struct uuid blob;
 	bool remote;
 	int tries;
-	int64_t told_ms; /* progress, last */
+	int64_t again_ms; /* monotonic: no upload before */
+	int64_t told_ms;  /* progress, last */
 };
 
 struct tasks {
@@ -61,10 +62,12 @@ struct tasks {
 	struct task *awaiting; /* whose command or start the printer has not answered yet */
 	struct timer timer;
 	bool running, again;
-	int64_t start_told_ms; /* monotonic: a start was sent */
+	int64_t guard_until_ms; /* a start was sent: no other one before */
 };
 
-int64_t tasks_now(const struct tasks *ts);
+int64_t tasks_now(const struct tasks *ts); /* monotonic */
+/* So long from now, by this gateway's patience. */
+int64_t tasks_within(const struct tasks *ts, int64_t ms);
 struct task *tasks_find(const struct tasks *ts, struct uuid job);
 
 /* Once; later ends are ignored. */

@@ -22,7 +22,6 @@ struct seal_place {
 
 #define SEAL_PRINTER_SECRET(org_, row_)                                                            \
 	((struct seal_place){STR("printers"), STR("secret"), (org_), (row_)})
-
 /* What an operation that belongs to no printer yet is given: params.secret of app.jobs. */
 #define SEAL_JOB_SECRET(org_, row_)                                                                \
 	((struct seal_place){STR("jobs"), STR("secret"), (org_), (row_)})

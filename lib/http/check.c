@@ -55,6 +55,36 @@ check_missing(
 	}
 }
 
+static struct str
+names_of(struct check *w, const struct shape *s, uint64_t which)
+{
+	struct str out = STR("");
+
+	for (size_t i = 0; i < s->n; i++)
+		if (which & (UINT64_C(1) << i))
+			out = str_fmt(w->arena, "%.*s%s%s", STR_ARG(out), out.n ? ", " : "",
+			    s->fields[i].name);
+	return out;
+}
+
+void
+check_any_of(struct check *w, const struct shape *s, uint64_t set, const struct pointer *at)
+{
+	uint64_t given = set & s->any_of;
+	struct str names;
+
+	if (!s->any_of || (given && !(s->only_one && (given & (given - 1)))))
+		return;
+	names = names_of(w, s, s->any_of);
+	if (given)
+		check_fail(w, at, "too_many_members",
+		    str_fmt(w->arena, "takes only one of %.*s", STR_ARG(names)));
+	else
+		check_fail(w, at, "required",
+		    str_fmt(w->arena, "needs %sone of %.*s", s->only_one ? "" : "at least ",
+			STR_ARG(names)));
+}
+
 /* --- text
  * -----------------------------------------------------------------------------------------------------
  */

@@ -23,6 +23,9 @@ size_t check_field_index(const struct shape *s, struct str name);
 void check_missing(
     struct check *w, const struct shape *s, uint64_t set, const struct pointer *at, void *out);
 
+/* The members of which one, or only one, must be given. */
+void check_any_of(struct check *w, const struct shape *s, uint64_t set, const struct pointer *at);
+
 /* Strings, UUIDs and times; *to borrows s. */
 bool check_text(
     struct check *w, const struct field *f, struct str s, const struct pointer *at, void *to);

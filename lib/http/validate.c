@@ -180,14 +180,51 @@ check_json(struct check *w, const struct field *f, struct json_object *o, const 
 		check_fail(w, at, "null_not_allowed", STR("must not be null"));
 }
 
+static uint64_t
+placed(const struct shape *s, uint64_t given)
+{
+	uint64_t out = 0;
+
+	if (!s->bits)
+		return given;
+	for (size_t i = 0; i < s->n; i++)
+		out |= ((given >> i) & 1U) << s->bits[i];
+	return out;
+}
+
 static void
 write_bits(const struct shape *s, void *out, uint64_t set, uint64_t null)
 {
 	if (!out)
 		return;
+	set = placed(s, set);
+	null = placed(s, null);
 	memcpy(check_slot(out, s->set_offset), &set, sizeof(set));
 	if (s->null_offset != SIZE_MAX)
 		memcpy(check_slot(out, s->null_offset), &null, sizeof(null));
+}
+
+/* The shape that the tag picks, s itself when there is no choice; NULL: the tag is none of them. */
+static const struct shape *
+check_variant(
+    struct check *w, const struct shape *s, struct json_object *o, const struct pointer *at)
+{
+	struct json_object *tag = NULL;
+	struct pointer here;
+
+	if (!s->variants)
+		return s;
+	here = (struct pointer){at, str_from(s->tag->name), 0};
+	if (!json_object_object_get_ex(o, s->tag->name, &tag))
+		check_fail(w, &here, "required", STR("is required"));
+	else
+		check_json(w, s->tag, tag, &here, NULL);
+	if (!json_object_is_type(tag, json_type_string))
+		return NULL;
+	for (const struct shape *const *v = s->variants; *v; v++)
+		if (strcmp((*v)->name, json_object_get_string(tag)) == 0)
+			return *v;
+	return NULL;
 }
 
 static void
@@ -200,6 +237,9 @@ check_object(struct check *w, const struct shape *s, struct json_object *o,
 		check_fail(w, at, "invalid_type", STR("must be an object"));
 		return;
 	}
+	s = check_variant(w, s, o, at);
+	if (!s)
+		return;
 	json_object_object_foreach(o, name, value) {
 		size_t i = check_field_index(s, str_from(name));
 		struct pointer here = {at, str_from(name), 0};
@@ -214,6 +254,7 @@ check_object(struct check *w, const struct shape *s, struct json_object *o,
 		check_json(w, &s->fields[i], value, &here, check_slot(out, s->fields[i].offset));
 	}
 	check_missing(w, s, set, at, out);
+	check_any_of(w, s, set, at);
 	write_bits(s, out, set, null);
 }
 

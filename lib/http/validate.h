@@ -32,8 +32,8 @@ enum field_type {
 	F_STR_LIST,    /* struct str_list */
 	F_UUID_LIST,   /* struct uuid_list */
 	F_OBJECT,      /* struct json_object *, checked against field.shape */
-	F_OBJECT_LIST, /* struct json_object * (an array), each item checked against
-			  field.item->shape */
+	F_OBJECT_LIST, /* struct json_object * (an array of objects, or of numbers), each item
+			  checked against field.item */
 	F_JSON         /* struct json_object *, any value */
 };
 
@@ -68,12 +68,20 @@ struct field {
 
 /* An object, or a set of query parameters. Bit i of the uint64_t at set_offset says that fields[i]
  * was given, bit i at null_offset that it was given as null. size 0: nested, checked but not bound
- * to a struct. */
+ * to a struct.
+ *
+ * With `variants` it is one of several objects, told apart by the member `tag`: that one whose name
+ * is the tag's value. They share one struct, and `bits` gives their fields' places in its bits. */
 struct shape {
 	const char *name;
 	const struct field *fields;
 	size_t n;
 	size_t size, set_offset, null_offset;
+	uint64_t any_of;     /* bit i: fields[i] is one of which at least one must be given; or 0 */
+	bool only_one;       /* … and at most one */
+	const uint8_t *bits; /* or NULL: bit i is fields[i] */
+	const struct field *tag;
+	const struct shape *const *variants; /* NULL-terminated, or NULL */
 };
 
 /* Was field i (an enum constant such as CREATEPRINTER_B_NAME) given? Given as null? */

@@ -141,6 +141,9 @@ def load(api: Path) -> Contract:
             if method in item:
                 contract.operations.append(_operation(contract, path, method, item))
     _add_catalogue(contract)
+    for name, schema in contract.doc["components"].get("schemas", {}).items():
+        if "discriminator" in schema:
+            _map_variants(contract, name, schema)
     for op in contract.operations:
         _complete(contract, op)
     return contract
@@ -180,6 +183,19 @@ def _errors_of(contract: Contract, op: Operation) -> list[str]:
         if code not in contract.errors:
             raise ContractError(f"{op.id}: {code} is not in errors.yaml")
     return [c for c, e in contract.errors.items() if c in named or e.get("implies") in kinds]
+
+
+def _map_variants(contract: Contract, name: str, schema: Schema) -> None:
+    """A choice of objects: each says by a constant which value of the telling member is its own."""
+    tag = schema["discriminator"]["propertyName"]
+    mapping: dict[str, str] = {}
+    for node in schema.get("oneOf", []):
+        variant = contract.resolve(node)
+        value = variant.get("properties", {}).get(tag, {}).get("const")
+        if "$ref" not in node or not value or value in mapping or tag not in variant.get("required", []):
+            raise ContractError(f"{name}: every choice is a $ref to an object with a constant of its own as required {tag}")
+        mapping[value] = node["$ref"]
+    schema["discriminator"]["mapping"] = mapping
 
 
 def _add_catalogue(contract: Contract) -> None:

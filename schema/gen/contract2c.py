@@ -168,7 +168,9 @@ class Inputs:
             return {"uuid": "F_UUID", "date-time": "F_TIME"}.get(schema.get("format", ""), "F_STR")
         if kind == "array":
             item = self.field_type(self.contract.resolve(schema["items"]), where)
-            lists = {"F_STR": "F_STR_LIST", "F_UUID": "F_UUID_LIST", "F_OBJECT": "F_OBJECT_LIST"}
+            lists = {
+                "F_STR": "F_STR_LIST", "F_UUID": "F_UUID_LIST", "F_OBJECT": "F_OBJECT_LIST", "F_I64": "F_OBJECT_LIST",
+            }  # fmt: skip
             if item not in lists:
                 raise ContractError(f"{where}: a list of {item} is not supported")
             return lists[item]
@@ -217,8 +219,8 @@ class Inputs:
         out = []
         if "pattern" in schema:
             out.append(f".pattern = &{self.pattern(schema['pattern'])}")
-        if "enum" in schema:
-            out.append(f".choices = {self.choices(schema['enum'])}")
+        if "enum" in schema or "const" in schema:
+            out.append(f".choices = {self.choices(schema.get('enum', [schema.get('const')]))}")
         if "format" in schema:
             if schema["format"] not in FORMATS and kind == "F_STR":
                 raise ContractError(f"{where}: format {schema['format']} is not known")
@@ -254,27 +256,74 @@ class Inputs:
 
         return self.once(f"shape:{body}", "shape", make)
 
-    def bound(self, struct: str, prefix: str, members: list[tuple[str, Any, bool]], with_null: bool) -> None:
-        """One input struct with its shape."""
+    def declare(self, struct: str, prefix: str, members: list[tuple[str, Any]], with_null: bool) -> None:
         if len(members) > 64:
             raise ContractError(f"{struct}: more than 64 members")
-        rows = [self.field(n, s, r, struct, f"{struct}.{n}") for n, s, r in members]
         lines = [f"struct {struct} {{", "\tuint64_t set;"] + ["\tuint64_t null;"] * with_null
-        for name, node, _ in members:
+        for name, node in members:
             kind = self.field_type(self.contract.resolve(node), f"{struct}.{name}")
             lines.append(f"\t{C_TYPES[kind]}{c_member(name)};")
         lines += ["};", f"enum {struct}_index {{"]
-        lines += [f"\t{prefix}_{name.upper()} = {i}," for i, (name, _, _) in enumerate(members)]
+        lines += [f"\t{prefix}_{name.upper()} = {i}," for i, (name, _) in enumerate(members)]
         lines += ["};", f"extern const struct shape {struct}_shape;", ""]
         self.header += lines
+
+    def fields_of(self, struct: str, members: list[tuple[str, Any, bool]], table: str) -> None:
+        rows = "".join(f"\t{self.field(n, s, r, struct, f'{struct}.{n}')},\n" for n, s, r in members)
+        self.tables.append(f"static const struct field {table}[] = {{\n{rows}}};")
+
+    def shape(self, struct: str, name: str, storage: str, with_null: bool, members: list[str]) -> None:
         null = f"offsetof(struct {struct}, null)" if with_null else "SIZE_MAX"
-        self.tables.append(
-            f"static const struct field {struct}_fields[] = {{\n"
-            + "".join(f"\t{row},\n" for row in rows)
-            + f"}};\nconst struct shape {struct}_shape = {{\n\t.name = {c_string(struct)},\n\t.fields = {struct}_fields,"
-            f"\n\t.n = {len(rows)},\n\t.size = sizeof(struct {struct}),\n\t.set_offset = offsetof(struct {struct}, set),"
-            f"\n\t.null_offset = {null},\n}};\n"
-        )
+        members = [
+            *members, f".size = sizeof(struct {struct})", f".set_offset = offsetof(struct {struct}, set)",
+            f".null_offset = {null}",
+        ]  # fmt: skip
+        body = "".join(f"\t{m},\n" for m in members)
+        self.tables.append(f"{storage}const struct shape {name} = {{\n{body}}};\n")
+
+    def bound(self, struct: str, prefix: str, members: list[tuple[str, Any, bool]], with_null: bool) -> None:
+        """One input struct with its shape."""
+        self.declare(struct, prefix, [(n, s) for n, s, _ in members], with_null)
+        self.fields_of(struct, members, f"{struct}_fields")
+        described = [f".name = {c_string(struct)}", f".fields = {struct}_fields", f".n = {len(members)}"]
+        self.shape(struct, f"{struct}_shape", "", with_null, described)
+
+    def union(self, struct: str, prefix: str, schema: Schema) -> None:
+        """One struct for every member of several objects, and a shape for each of them."""
+        tag = schema["discriminator"]["propertyName"]
+        variants = [self.contract.resolve(v) for v in schema["oneOf"]]
+        every = self.members_of_all(struct, variants)
+        names = list(every)
+        self.declare(struct, prefix, list(every.items()), True)
+        shapes = [self.variant(struct, tag, names, v) for v in variants]
+        values = [v["properties"][tag]["const"] for v in variants]
+        choice = self.field(tag, {"type": "string", "enum": values}, True, None, struct)
+        self.tables.append(f"static const struct field {struct}_tag = {choice};")
+        listed = "".join(f"\t&{s},\n" for s in shapes)
+        self.tables.append(f"static const struct shape *const {struct}_variants[] = {{\n{listed}\tNULL,\n}};")
+        described = [f".name = {c_string(struct)}", f".tag = &{struct}_tag", f".variants = {struct}_variants"]
+        self.shape(struct, f"{struct}_shape", "", True, described)
+
+    def members_of_all(self, struct: str, variants: list[Schema]) -> dict[str, Any]:
+        every: dict[str, Any] = {}
+        for schema in variants:
+            for name, node in schema["properties"].items():
+                kinds = {self.field_type(self.contract.resolve(n), struct) for n in (node, every.setdefault(name, node))}
+                if len(kinds) > 1:
+                    raise ContractError(f"{struct}.{name}: is {' and '.join(sorted(kinds))}")
+        return every
+
+    def variant(self, struct: str, tag: str, names: list[str], schema: Schema) -> str:
+        value, required = schema["properties"][tag]["const"], schema.get("required", [])
+        shape = f"{struct}_{value}"
+        members = [(n, s, n in required) for n, s in schema["properties"].items()]
+        self.fields_of(struct, members, f"{shape}_fields")
+        bits = ", ".join(str(names.index(n)) for n, _, _ in members)
+        self.tables.append(f"static const uint8_t {shape}_bits[] = {{{bits}}};")
+        described = [f".name = {c_string(value)}", f".fields = {shape}_fields", f".n = {len(members)}", f".bits = {shape}_bits"]
+        described += one_of_these(schema, [n for n, _, _ in members], shape)
+        self.shape(struct, shape, "static ", True, described)
+        return shape
 
     def operation(self, op: Operation) -> None:
         query = op.named("query")
@@ -282,16 +331,20 @@ class Inputs:
             members = [(p["name"], parameter_schema(p), bool(p.get("required"))) for p in query]
             self.bound(f"{op.id}_query", f"{op.id.upper()}_Q", members, False)
         if op.body_schema is not None:
-            schema = self.contract.resolve(op.body_schema)
-            required = schema.get("required", [])
-            members = [(n, s, n in required) for n, s in schema["properties"].items()]
-            self.bound(f"{op.id}_body", f"{op.id.upper()}_B", members, True)
+            self.body(f"{op.id}_body", f"{op.id.upper()}_B", self.contract.resolve(op.body_schema))
         if op.path_names:
             by_name = {p["name"]: p for p in op.named("path")}
             rows = [self.field(n, by_name[n]["schema"], True, "path_params", f"{op.id}.{n}") for n in op.path_names]
             body = "".join(f"\t{row},\n" for row in rows)
             self.header += [f"extern const struct field {op.id}_path[{len(rows)}];", ""]
             self.tables.append(f"const struct field {op.id}_path[{len(rows)}] = {{\n{body}}};\n")
+
+    def body(self, struct: str, prefix: str, schema: Schema) -> None:
+        if "discriminator" in schema:
+            self.union(struct, prefix, schema)
+            return
+        required = schema.get("required", [])
+        self.bound(struct, prefix, [(n, s, n in required) for n, s in schema["properties"].items()], True)
 
     def path_params(self) -> None:
         names: dict[str, str] = {}
@@ -326,6 +379,18 @@ class Inputs:
         ]
         body = [NOTE, '#include "gen/inputs.h"', "", "#include <math.h>", "#include <stddef.h>", "", *self.tables, ""]
         return "\n".join(header), "\n".join(body)
+
+
+def one_of_these(schema: Schema, names: list[str], where: str) -> list[str]:
+    """`anyOf: [{required: [a]}, {required: [b]}]`: at least one of them; with `oneOf` only one."""
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            wanted = [sub.get("required", []) for sub in schema[key]]
+            if any(len(w) != 1 or w[0] not in names for w in wanted) or any(set(sub) != {"required"} for sub in schema[key]):
+                raise ContractError(f"{where}: {key} can only name one required member each")
+            mask = sum(1 << names.index(w[0]) for w in wanted)
+            return [f".any_of = UINT64_C({mask})"] + [".only_one = true"] * (key == "oneOf")
+    return []
 
 
 def json_type(schema: Schema) -> str | None:

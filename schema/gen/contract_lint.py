@@ -76,7 +76,7 @@ class Lint:
         if "items" in schema:
             yield from self.schemas_of(schema["items"], f"{where}[]", seen)
         for key in ("oneOf", "anyOf", "allOf"):
-            for sub in schema.get(key, []):
+            for sub in (s for s in schema.get(key, []) if set(s) != {"required"}):
                 yield from self.schemas_of(sub, where, seen)
 
     def closed(self, node: Any, where: str) -> None:
@@ -98,7 +98,7 @@ class Lint:
             if "object" in kinds:
                 self.need(schema.get("additionalProperties") is False, at, "input takes unknown members")
             if "string" in kinds:
-                closed = "enum" in schema or schema.get("format") in ("uuid", "date-time")
+                closed = "enum" in schema or "const" in schema or schema.get("format") in ("uuid", "date-time")
                 self.need(closed or "maxLength" in schema, at, "has no maxLength")
             if "array" in kinds:
                 self.need("maxItems" in schema, at, "has no maxItems")
@@ -193,11 +193,20 @@ class Lint:
 
     def example(self, value: Any, node: Any, where: str) -> None:
         schema = self.contract.resolve(node)
-        if "oneOf" in schema:
+        if "discriminator" in schema:
+            tag = schema["discriminator"]["propertyName"]
+            ref = schema["discriminator"]["mapping"].get(value.get(tag))
+            self.need(ref, where, f"{tag} is none of the choices")
+            if ref:
+                self.example(value, {"$ref": ref}, where)
+            return
+        if "oneOf" in schema and "properties" not in schema:
             return
         kinds = schema.get("type", [])
         kinds = [kinds] if isinstance(kinds, str) else kinds
         self.need(not kinds or json_kind(value) & set(kinds), where, f"{value!r} is not {' or '.join(kinds)}")
+        if "const" in schema:
+            self.need(value == schema["const"], where, f"{value!r} is not {schema['const']!r}")
         if "enum" in schema:
             self.need(value in schema["enum"], where, f"{value!r} is not in the enum")
         if isinstance(value, dict):

@@ -44,7 +44,7 @@ def type_of(contract: Contract, node: Schema) -> str:
     if "$ref" in node:
         name = node["$ref"].rsplit("/", 1)[-1]
         target = contract.resolve(node)
-        if target.get("properties"):
+        if target.get("properties") or "discriminator" in target:
             return f'<a href="#schema-{name}">{name}</a>'
         return type_of(contract, target)
     if "oneOf" in node:
@@ -155,12 +155,32 @@ def operation(contract: Contract, op: Operation) -> str:
     return "\n".join([*out, f"<p>Errors: {links}</p>", "</section>"])
 
 
+def choices(contract: Contract, schema: Schema) -> str:
+    """What the telling member's values lead to."""
+    rows = [
+        (code(value), type_of(contract, {"$ref": ref}), describe(contract, {"$ref": ref}))
+        for value, ref in schema["discriminator"]["mapping"].items()
+    ]
+    return table((code(schema["discriminator"]["propertyName"]), "Type", ""), rows)
+
+
+def alternatives(schema: Schema) -> str:
+    for key, words in (("anyOf", "At least one of"), ("oneOf", "Exactly one of")):
+        names = [n for sub in schema.get(key, []) for n in sub.get("required", [])]
+        if names:
+            return f"<p>{words} {', '.join(code(n) for n in names)}.</p>"
+    return ""
+
+
 def schemas(contract: Contract) -> str:
     out = ["<h2>Schemas</h2>"]
     for name, schema in contract.doc["components"]["schemas"].items():
         if schema.get("properties"):
             out.append(f'<section id="schema-{name}"><h3>{name}</h3>')
-            out += [text(schema.get("description", "")), nested(contract, schema), "</section>"]
+            out += [text(schema.get("description", "")), nested(contract, schema), alternatives(schema), "</section>"]
+        elif "discriminator" in schema:
+            out.append(f'<section id="schema-{name}"><h3>{name}</h3>')
+            out += [text(schema.get("description", "")), choices(contract, schema), "</section>"]
     return "\n".join(out)
 
 

@@ -176,8 +176,9 @@ def test_key_without_capabilities(pair: Pair, op: Operation) -> None:
         return
     request_id = {"X-Request-Id": "walk-nothing"}
     body = walk.BODIES[op.id]() if op.id in walk.BODIES else None
+    ids = pair.of_a(op)
     before = pair.checksum()
-    there = walk.call(nothing, op, pair.of_a(op), body=body, headers=request_id, expect="insufficient_permissions")
+    there = walk.call(nothing, op, ids, body=body, headers=request_id, expect="insufficient_permissions")
     missing = walk.call(nothing, op, walk.strangers(op.path_names), body=body, headers=request_id)
     assert walk.shape_of(there) == walk.shape_of(missing)
     assert f'scope="{op.capability}"' in there.headers["WWW-Authenticate"]

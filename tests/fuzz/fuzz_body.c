@@ -1,5 +1,6 @@
 /* Any bytes as the body of any operation: parsed, checked against the contract, bound. The first
- * byte picks the operation. What is accepted must be accepted again after json-c has written it. */
+ * line names the operation's shape; one that names none counts as a number. What is accepted must
+ * be accepted again after json-c has written it. */
 #include <json-c/json.h>
 
 #include "base/arena.h"
@@ -22,9 +23,27 @@ again(const struct shape *s, struct json_object *o)
 	must(!validate_body(arena, s, copy, arena_zalloc(arena, s->size), &v));
 }
 
+/* Takes the first line, or else the first byte, off the input. */
+static const struct shape *
+take_shape(struct str *in)
+{
+	struct str rest = *in, name = str_cut(&rest, '\n');
+	uint8_t first = (uint8_t)in->p[0];
+
+	for (size_t i = 0; rest.p && body_shapes[i]; i++) {
+		if (str_eq(name, str_from(body_shapes[i]->name))) {
+			*in = rest;
+			return body_shapes[i];
+		}
+	}
+	*in = (struct str){in->p + 1, in->n - 1};
+	return body_shapes[first % fuzz_count(body_shapes)];
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct str in = {(const char *)data, size};
 	struct violations v = {.n = 0};
 	const struct shape *s;
 	struct json_object *o;
@@ -34,8 +53,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!arena)
 		arena = arena_new(1 << 28);
-	s = body_shapes[data[0] % fuzz_count(body_shapes)];
-	e = json_in_parse(arena, (struct str){(const char *)data + 1, size - 1}, &v, &o);
+	s = take_shape(&in);
+	e = json_in_parse(arena, in, &v, &o);
 	must(!e || e == &err_malformed_json);
 	must(!e || v.n == 1);
 	if (!e) {

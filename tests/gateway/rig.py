@@ -178,14 +178,16 @@ class Keys:
 class Gateway:
     """One soloprint-gateway process."""
 
-    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path) -> None:
+    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path, **settings: str) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
             "SOLOPRINT_GATEWAY_KEY": str(keys.path),
             "SOLOPRINT_GATEWAY_CA": str(ca),
+            "SOLOPRINT_STORAGE": str(log.parent / "store"),
             "SOLOPRINT_LOG_LEVEL": os.environ.get("SOLOPRINT_LOG_LEVEL", "info"),
         } | {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+        environment |= {f"SOLOPRINT_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         self.log_path = log
         self.log = log.open("ab")
         program = BUILD / "bin" / "soloprint-gateway"
@@ -243,6 +245,7 @@ class World:
             self.folder = short_folder("slp-gw-")
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.keys = Keys(self.folder)
+            (self.folder / "store").mkdir()
             self.fleet = stack.enter_context(RunningFleet(self.folder / "fleet", self.specs, *self.flags))
             self.db = self.postgres.connect()
             stack.callback(lambda: self.db.close())
@@ -273,9 +276,13 @@ class World:
         self.db = self.postgres.connect()
         self.db.execute("SELECT set_config('app.org_id', %s, false)", [str(self.org)])
 
-    def start_gateway(self) -> Gateway:
+    def start_gateway(self, **settings: str) -> Gateway:
+        """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
-        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log)
+        for row in self.fleet.printers:
+            if row.get("ftps_port"):
+                settings.setdefault("ftps_port", f"+{row['ftps_port'] - row['port']}")
+        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, **settings)
         self.gateways.append(gateway)
         return gateway
 
@@ -287,7 +294,7 @@ class World:
             "org_id": self.org,
             "id": printer,
             "name": row["name"],
-            "protocol": "bambu",
+            "protocol": row.get("protocol", "bambu"),
             "model": row["model"],
             "host": row["host"],
             "port": row["port"],

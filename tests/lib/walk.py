@@ -18,6 +18,9 @@ from operations import make_operation
 from stack import BUILD
 from world import Org
 
+# In a body: the id of an object that `objects_of` makes.
+NOBODY = "0193481c-6c2b-7d5e-8f3a-2b1c4d5e6f70"
+
 # Bodies by operation. Called for each request, so that names stay unique.
 BODIES: dict[str, Any] = {
     "createApiKey": lambda: {"name": "walk", "capabilities": ["operations.read"]},
@@ -25,6 +28,11 @@ BODIES: dict[str, Any] = {
     "rotateApiKey": lambda: {"grace_seconds": 60},
     "createPrinter": lambda: {"name": f"walk {secrets.token_hex(4)}", "protocol": "bambu", "enabled": False},
     "updatePrinter": lambda: {"location": f"shelf {secrets.token_hex(3)}"},
+    "commandPrinter": lambda: {"command": "set_temperatures", "nozzle_c": 100 + secrets.randbelow(100)},
+    "commandPrinters": lambda: {"printer_ids": [NOBODY], "command": "jog", "z_mm": 10 + secrets.randbelow(90)},
+    "sendToPrinter": lambda: {"file_id": NOBODY, "start": False},
+    "testPrinterConnection": lambda: {"protocol": "bambu", "host": "nowhere.invalid", "serial": secrets.token_hex(6)},
+    "discoverPrinters": lambda: {"seconds": 1},
     "createPrinterGroup": lambda: {"name": f"walk {secrets.token_hex(6)}"},
     "createFilamentProfile": lambda: {"name": f"walk {secrets.token_hex(4)}"},
     "updateFilamentProfile": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
@@ -61,6 +69,12 @@ BODY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "updateCollection": [("model_ids", "model_id"), ("add_model_ids", "model_id")],
     "createPrinterGroup": [("printer_ids", "printer_id")],
     "updatePrinterGroup": [("printer_ids", "printer_id")],
+    "sendToPrinter": [("file_id", "file_id")],
+}
+# Members of bodies that must name an object for the operation to go well.
+BODY_OBJECTS: dict[str, list[tuple[str, str]]] = {
+    "commandPrinters": [("printer_ids", "printer_id")],
+    "sendToPrinter": [("file_id", "file_id")],
 }
 QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listPrinters": [("group", "printer_group_id")],
@@ -127,6 +141,8 @@ def objects_of(org: Org, op: Operation, canary: str) -> dict[str, str]:
     if op.id == "getCameraStream":
         signed = org.api.get(f"/v1/printers/{ids['printer_id']}/camera/stream", expect=302).json()["url"]
         ids["?"] = files.path_of(signed).split("?")[1]
+    for member, kind in BODY_OBJECTS.get(op.id, []):
+        ids[f"@{member}"] = make_object(org, kind, canary)
     if op.id == "getStoredFile":
         signed = org.api.get(f"/v1/files/{ids['file_id']}/download", expect=200).json()["url"]
         ids["?"] = files.path_of(signed).split("?")[1]
@@ -136,6 +152,12 @@ def objects_of(org: Org, op: Operation, canary: str) -> dict[str, str]:
 def strangers(names: list[str]) -> dict[str, str]:
     """Ids of nothing."""
     return {name: NUMBERS.get(name) or str(uuid.uuid4()) for name in names}
+
+
+def with_object(value: Any, made: str | None) -> Any:
+    if made and value == NOBODY:
+        return made
+    return [made] if made and value == [NOBODY] else value
 
 
 def call(api: Api, op: Operation, ids: dict[str, str], body: Any = ..., **kw: Any) -> httpx.Response:
@@ -151,6 +173,8 @@ def call(api: Api, op: Operation, ids: dict[str, str], body: Any = ..., **kw: An
         else:
             assert "requestBody" not in op.doc, f"{op.id} takes a body: add one to walk.BODIES"
             body = None
+    if isinstance(body, dict):
+        body = {name: with_object(value, ids.get(f"@{name}")) for name, value in body.items()}
     sent: dict[str, Any] = {} if body is None else {"content" if isinstance(body, bytes) else "json": body}
     if isinstance(body, tuple):
         sent = {"files": {"file": body}}

@@ -416,6 +416,68 @@ test_contract(struct arena *a)
 	    "a rotation");
 }
 
+/* One of several objects: what each of them takes, and what none takes. */
+static const struct {
+	const char *json;
+	const char *want;
+} commands[] = {
+    {"{\"command\":\"pause\"}", ""},
+    {"{\"command\":\"pause\",\"expires_in_s\":600}", ""},
+    {"{\"command\":\"gcode\",\"lines\":[\"G28\"]}", ""},
+    {"{\"command\":\"set_temperatures\",\"bed_c\":0}", ""},
+    {"{\"command\":\"speed\",\"level\":\"sport\"}", ""},
+    {"{\"command\":\"skip_objects\",\"object_ids\":[1,2]}", ""},
+
+    {"[]", "=invalid_type"},
+    {"{}", "/command=required"},
+    {"{\"command\":null}", "/command=null_not_allowed"},
+    {"{\"command\":7}", "/command=invalid_type"},
+    {"{\"command\":\"dance\",\"x\":1}", "/command=not_in_list"},
+    {"{\"command\":\"PAUSE\"}", "/command=not_in_list"},
+    {"{\"command\":\"pause\",\"lines\":[\"G28\"]}", "/lines=unknown_field"},
+    {"{\"command\":\"gcode\"}", "/lines=required"},
+    {"{\"command\":\"gcode\",\"lines\":[]}", "/lines=too_few_items"},
+    {"{\"command\":\"gcode\",\"lines\":[\"G28\\nM112\"]}", "/lines/0=pattern_mismatch"},
+    {"{\"command\":\"pause\",\"expires_in_s\":601}", "/expires_in_s=too_large"},
+    {"{\"command\":\"set_temperatures\"}", "=required"},
+    {"{\"command\":\"set_temperatures\",\"nozzle\":1}", "=required"},
+    {"{\"command\":\"set_temperatures\",\"nozzle_c\":501}", "/nozzle_c=too_large"},
+    {"{\"command\":\"speed\",\"level\":\"sport\",\"percent\":50}", "=too_many_members"},
+    {"{\"command\":\"skip_objects\",\"object_ids\":[1.5,-1]}",
+	"/object_ids/0=invalid_type /object_ids/1=too_small"},
+};
+
+static void
+test_variants(struct arena *a)
+{
+	struct commandPrinter_body c;
+	struct violations v;
+
+	TAP_EACH(commands, t)
+	{
+		const struct err *e = body(
+		    a, &commandPrinter_body_shape, str_from(t->json), &c, &v);
+
+		ok(e == (*t->want ? &err_validation_failed : NULL), "%s", t->json);
+		is_str(summary(a, &v), str_from(t->want), "its violations");
+		arena_reset(a);
+	}
+	ok(!body(a, &commandPrinter_body_shape,
+	       STR("{\"bed_c\":60,\"command\":\"set_temperatures\"}"), &c, &v),
+	    "a command");
+	is_str(c.command, STR("set_temperatures"), "its name");
+	is_int(c.expires_in_s, 30, "a default");
+	ok(c.bed_c > 59 && c.bed_c < 61 && FIELD_SET(&c, COMMANDPRINTER_B_BED_C) &&
+		FIELD_SET(&c, COMMANDPRINTER_B_COMMAND),
+	    "what was given");
+	ok(!FIELD_SET(&c, COMMANDPRINTER_B_NOZZLE_C) && !FIELD_SET(&c, COMMANDPRINTER_B_LINES) &&
+		c.lines.n == 0,
+	    "and nothing else");
+	body(a, &commandPrinter_body_shape, STR("{\"command\":\"set_temperatures\"}"), &c, &v);
+	is_str(v.v[0].message, STR("needs at least one of nozzle_c, bed_c, chamber_c"),
+	    "what one of is named");
+}
+
 int
 main(void)
 {
@@ -429,6 +491,8 @@ main(void)
 	test_query_values(a);
 	test_path(a);
 	test_contract(a);
+	arena_reset(a);
+	test_variants(a);
 	arena_free(a);
 	return tap_done();
 }

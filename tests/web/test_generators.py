@@ -3,6 +3,7 @@ unknown error, a list in the wrong style, SQL whose parameters do not add up. Th
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -46,6 +47,12 @@ GENERATOR = [
     ("printers.yaml", "      tags: [Printers]\n", "      tags: [Printers]\n      tags: [Printers]\n", "given twice"),
     ("groups.yaml", "/v1/printer-groups:", "/v1/printers:", "defined in two files"),
     ("errors.yaml", "sqlstate: [SLP02]", "sqlstate: [SLP01]", "mapped twice"),
+    ("commands.yaml", "command: {type: string, const: resume}", "command: {type: string, const: pause}", "a constant of its own"),
+    ("commands.yaml", "command: {type: string, const: resume}", "command: {type: string}", "a constant of its own"),
+    ("commands.yaml", "      required: [command, lines]\n", "      required: [lines]\n", "a constant of its own"),
+    ("commands.yaml", "axes:\n          type: array", "lines:\n          type: integer", "is F_I64 and F_STR_LIST"),
+    ("commands.yaml", "oneOf: [{required: [percent]}", "oneOf: [{required: [slowness]}", "one required member each"),
+    ("commands.yaml", "oneOf: [{required: [percent]}", "oneOf: [{type: object}", "one required member each"),
 ]
 
 
@@ -70,6 +77,10 @@ LINT = [
     ("printers.yaml", "        - name: model\n", "        - name: Model\n", "not snake_case"),
     ("printers.yaml", "            maxLength: 64\n", "", "has no maxLength"),
     ("groups.yaml", "      additionalProperties: false\n      properties: &group", "      properties: &group", "unknown members"),
+    ("commands.yaml", "example: {command: set_temperatures,", "example: {command: dance,", "none of the choices"),
+    ("commands.yaml", "example: {command: set_temperatures,", "example: {command: pause,", "nozzle_c is unknown"),
+    ("commands.yaml", "      additionalProperties: false\n      properties: &jog_members", "      properties: &jog_members",
+     "unknown members"),
     ("errors.yaml", "sqlstate: [SLP02]", "sqlstate: [SLP99]", "SQL raises ['SLP02']"),
     ("errors.yaml", "constraints: [printers_serial_key]", "constraints: [printers_sn]", "no constraint is called"),
 ]
@@ -88,6 +99,15 @@ def test_contract_is_clean(tmp_path: Path) -> None:
     assert lint.returncode == 0, lint.stdout
     made = run("contract2c.py", "--api", ROOT / "schema" / "api", "--out", tmp_path)
     assert made.returncode == 0, made.stderr
+
+
+def test_bodies_of_several_kinds_are_described(tmp_path: Path) -> None:
+    run("contract2c.py", "--api", ROOT / "schema" / "api", "--out", tmp_path)
+    served = json.loads((tmp_path / "openapi.json").read_text())["components"]["schemas"]["PrinterCommand"]
+    assert served["discriminator"]["mapping"]["pause"] == "#/components/schemas/CommandPause"
+    page = (tmp_path / "reference.html").read_text()
+    assert '<section id="schema-PrinterCommand">' in page and '<a href="#schema-CommandJog">CommandJog</a>' in page
+    assert "Exactly one of <code>percent</code>, <code>level</code>." in page
 
 
 def test_generator_leaves_unchanged_files_alone(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from . import camera as pictures
 from . import ftps
 from . import printer as behaviour
 from . import relay as network
+from . import rtsp
 from .broker import Broker, Listener
 from .bus import Bus
 from .certs import Authority
@@ -28,11 +29,14 @@ from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
 from .printer import Clock, Printer
-from . import rtsp
+from .octoprint import OctoPrint
+from .prusalink import PrusaLink
 from .recorded import RecordedPrinter
 
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
 FIRST_PORT, BLOCK, BLOCKS = 16000, 32, 480  # below the ports that connections come from
+# Protocols whose printers are servers of their own: start, stop, describe, control, set_fault.
+DEVICES = {"octoprint": OctoPrint, "prusalink": PrusaLink}
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 
 
@@ -58,6 +62,7 @@ class Entry:
     inner_port: int
     ftps_port: int = 0  # 0: no storage
     camera_port: int = 0  # 0: no camera of its own
+    protocol: str = "bambu"
 
 
 def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
@@ -122,31 +127,39 @@ class Fleet:
         self.entries = [self._entry(i, spec, base + i, inner + i) for i, spec in enumerate(options.printers)]
         self.authority = Authority(options.folder / "ca")
         self.broker = Broker(options.folder / "broker", self.authority, base + count, options.mosquitto_user)
-        self.broker.listeners = [Listener(e.serial, e.access_code, e.inner_port) for e in self.entries]
+        self.broker.listeners = [
+            Listener(e.serial, e.access_code, e.inner_port) for e in self.entries if e.protocol == "bambu"
+        ]
         self.relays = (
             {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
         )
         for index, entry in enumerate(self.entries):
-            entry.ftps_port = base + 2 * count + 1 + index if stores else 0
+            bambu = entry.protocol == "bambu"
+            entry.ftps_port = base + 2 * count + 1 + index if stores and bambu else 0
             spec = options.printers[index]
             sends = entry.model in pictures.MODELS or bool(spec.get("liveview") and rtsp.available())
-            sends = sends and not options.direct and not options.mute
+            sends = sends and bambu and not options.direct and not options.mute
             entry.camera_port = base + 3 * count + 1 + index if sends else 0
         self.cameras: dict[str, pictures.Camera | rtsp.Video] = {}
         self.storages: ftps.Servers | None = None
         self.printers: dict[str, Printer] = {}
         self.changed_codes: dict[str, str] = {}
+        self.devices: dict[str, Any] = {}  # by serial, of protocols in DEVICES
         self.asked: set[str] = set()
         self.broker_wanted = True
         self.came_up = asyncio.Event()
         self.stopping = asyncio.Event()
 
     def _entry(self, index: int, spec: Json, port: int, inner: int) -> Entry:
-        model = MODELS[spec.get("model", "A1")]
-        serial = spec.get("serial") or f"{model.serial_prefix}9V{index:010d}"
+        protocol = str(spec.get("protocol", "bambu"))
+        if protocol in DEVICES:
+            model, prefix = str(spec.get("model", protocol)), protocol[:2].upper()
+        else:
+            model, prefix = MODELS[spec.get("model", "A1")].name, MODELS[spec.get("model", "A1")].serial_prefix
+        serial = spec.get("serial") or f"{prefix}9V{index:010d}"
         digest = hashlib.sha256(f"{self.options.seed}/{serial}".encode()).hexdigest()
         code = spec.get("access_code") or f"{int(digest[:12], 16) % 10**8:08d}"
-        return Entry(spec.get("name", serial), model.name, serial, code, port, inner)
+        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol)
 
     def _printer(self, entry: Entry, spec: Json) -> Printer:
         kind = RecordedPrinter if "recording" in spec else Printer
@@ -165,6 +178,8 @@ class Fleet:
         return self.changed_codes.get(entry.serial, entry.access_code)
 
     def _open_storages(self) -> None:
+        if not any(entry.ftps_port for entry in self.entries):
+            return
         self.storages = ftps.Servers(
             [
                 ftps.Storage(
@@ -214,6 +229,8 @@ class Fleet:
             await self._while_broker_lives(keeper, self._bring_up())
             await self._while_broker_lives(keeper, self.stopping.wait())
         finally:
+            for device in self.devices.values():
+                await device.stop()
             self._tear_down(keeper)
 
     async def _while_broker_lives(self, keeper: asyncio.Task[None], work: Coroutine[Any, Any, Any]) -> None:
@@ -230,13 +247,21 @@ class Fleet:
         self._set_impostors()
         if not self.options.mute:
             for entry, spec in zip(self.entries, self.options.printers, strict=True):
-                self.printers[entry.serial] = self._printer(entry, spec)
-                self.printers[entry.serial].start()
-            if self.entries[0].ftps_port:
-                self._open_storages()
+                await self._start_one(entry, spec)
+            self._open_storages()
             await self._open_cameras()
         await Server(self.options.folder, self._control).start()
         self._write_fleet_json()
+
+    async def _start_one(self, entry: Entry, spec: Json) -> None:
+        if entry.protocol in DEVICES:
+            kind, secret = DEVICES[entry.protocol], entry.access_code
+            device = kind(entry.name, entry.serial, secret, entry.inner_port, self.clock, dict(spec))
+            self.devices[entry.serial] = device
+            await device.start()
+            return
+        self.printers[entry.serial] = self._printer(entry, spec)
+        self.printers[entry.serial].start()
 
     def _set_impostors(self) -> None:
         for entry, other in zip(self.entries, self.entries[1:] + self.entries[:1], strict=True):
@@ -246,8 +271,8 @@ class Fleet:
     def _write_fleet_json(self) -> None:
         rows = [
             {"name": e.name, "model": e.model, "host": "127.0.0.1", "port": e.port, "serial": e.serial}
-            | {"access_code": e.access_code, "ca": str(self.authority.path), "ftps_port": e.ftps_port}
-            | {"camera_port": e.camera_port}
+            | {"access_code": e.access_code, "ca": str(self.authority.path), "protocol": e.protocol}
+            | {"ftps_port": e.ftps_port, "camera_port": e.camera_port}
             for e in self.entries
         ]
         path = self.options.folder / "fleet.json"
@@ -327,6 +352,9 @@ class Fleet:
         raise KeyError(f"no printer {wanted}")
 
     async def _control(self, request: Json) -> Any:
+        device = self.devices.get(self._find(request).serial) if "printer" in request else None
+        if device is not None and request["op"] not in ("state", "fault"):
+            return await device.control(str(request["op"]), request)
         operation = getattr(self, "_op_" + str(request["op"]))
         return await operation(request)
 
@@ -339,11 +367,15 @@ class Fleet:
 
     async def _op_state(self, request: Json) -> Any:
         entry = self._find(request)
-        return self._describe(entry) | {"record": self.printers[entry.serial].record}
+        printer = self.printers.get(entry.serial)
+        return self._describe(entry) | ({"record": printer.record} if printer is not None else {})
 
     def _describe(self, entry: Entry) -> Json:
         printer, relay = self.printers.get(entry.serial), self.relays.get(entry.serial)
+        device = self.devices.get(entry.serial)
         out: Json = {"name": entry.name, "model": entry.model, "serial": entry.serial, "port": entry.port}
+        if device is not None:
+            out |= {"protocol": entry.protocol} | device.describe()
         if printer is not None:
             out |= {"gcode_state": printer.record["gcode_state"], "reports": printer.reports}
             out |= {"garbage_sent": printer.garbage_sent, "faults": sorted(printer.faults)}
@@ -422,7 +454,9 @@ class Fleet:
     async def _op_fault(self, request: Json) -> Any:
         entry, kind, on = self._find(request), request["kind"], bool(request.get("on", True))
         params = request.get("params", {})
-        if kind == "wrong_code":
+        if entry.serial in self.devices and kind not in network.FAULTS:
+            await self.devices[entry.serial].set_fault(kind, on, params)
+        elif kind == "wrong_code":
             self._wrong_code(entry, on)
         elif kind in behaviour.FAULTS:
             self.printers[entry.serial].set_fault(kind, on, params)

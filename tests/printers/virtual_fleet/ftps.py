@@ -91,6 +91,10 @@ def _handlers(storage: Storage) -> Any:
                 return
             super().secure_connection(context)
 
+        def readable(self) -> bool:
+            """Clients begin the handshake before they say what for."""
+            return self._ssl_accepting or super().readable()
+
         def enable_receiving(self, kind: str, cmd: str) -> None:
             super().enable_receiving(kind, cmd)
             self.file_obj = _Hook(self.file_obj, self._took)

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 REALM, USER, SECRET = "Printer", "maker", "s3cret"
-state: dict[str, Any] = {"challenges": 0, "digests": 0, "now": 0, "most": 0, "order": [], "nonce": "n0", "peers": []}
+state: dict[str, Any] = {"challenges": 0, "digests": 0, "now": 0, "most": 0, "order": [], "nonce": "n0", "peers": [], "lost": 0}
 
 
 def md5(text: str) -> str:
@@ -88,6 +88,16 @@ async def early(request: web.Request) -> web.Response:
     return web.Response(status=413, text="no")
 
 
+async def lost(request: web.Request) -> web.StreamResponse:
+    """GET tells how often the others came, whose connection is cut in place of an answer."""
+    if request.method == "GET":
+        return web.json_response({"lost": state["lost"]})
+    state["lost"] += 1
+    if request.transport is not None:
+        request.transport.abort()  # type: ignore[attr-defined]
+    return web.Response()
+
+
 async def peers(request: web.Request) -> web.Response:
     """How many different connections have asked this."""
     peer = request.transport.get_extra_info("peername")[1] if request.transport else 0
@@ -124,7 +134,7 @@ async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         b"/garbage": b"\x00\x01\x02 this is no answer\r\n\r\n",
         b"/nothing": b"",
         b"/cut": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
-        b"/headers": b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000 + b"\r\n",
+        b"/headers": b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 4000 + b"\r\n",
         b"/wrong-accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
         b"/no-upgrade": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
@@ -146,6 +156,7 @@ async def main() -> None:
                           ("/peers", peers), ("/ws", socket)):  # fmt: skip
         app.router.add_get(path, handler)
     app.router.add_route("*", "/early", early)
+    app.router.add_route("*", "/lost", lost)
     app.router.add_route("*", "/{tail:.*}", echo)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

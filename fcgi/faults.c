@@ -1,0 +1,15 @@
+#include "faults.h"
+
+const struct err *
+faults_found(struct req *r, const struct query *q)
+{
+	const struct err *e;
+
+	if (rows_count(q) == 0)
+		return NULL;
+	for (int i = 0; i < rows_count(q); i++)
+		violation_add(&r->violations, rows_get(q, i, "pointer"), rows_get(q, i, "code"),
+		    rows_get(q, i, "message"));
+	e = err_by_code(rows_get(q, 0, "code"));
+	return e ? e : &err_validation_failed;
+}
