@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from . import camera as pictures
-from . import ftps
+from . import ftps, rtsp
 from . import printer as behaviour
 from . import relay as network
-from . import rtsp
 from .broker import Broker, Listener
 from .bus import Bus
 from .certs import Authority
@@ -28,8 +27,8 @@ from .control import Server
 from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
-from .printer import Clock, Printer
 from .octoprint import OctoPrint
+from .printer import Clock, Printer
 from .prusalink import PrusaLink
 from .recorded import RecordedPrinter
 
