@@ -426,6 +426,29 @@ session_printer(const struct session *s)
 	return s->status.printer;
 }
 
+const char *
+session_host(const struct session *s)
+{
+	return s->host;
+}
+
+int
+session_port(const struct session *s)
+{
+	return s->port;
+}
+
+bool
+session_camera(const struct session *s, struct camera_source *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (!s->d || !s->reporting || (s->phase != PHASE_UP && s->phase != PHASE_NUDGED))
+		return false;
+	if (s->driver->camera)
+		s->driver->camera(s->d, out);
+	return true;
+}
+
 bool
 session_is_offline(const struct session *s)
 {
