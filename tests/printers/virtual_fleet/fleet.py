@@ -365,6 +365,10 @@ class Fleet:
         """How many printers were ever sent a request: sessions that got as far as talking."""
         return len(self.asked)
 
+    async def _op_connects(self, _request: Json) -> Any:
+        """When printers were connected to, in order, in seconds of the monotonic clock."""
+        return sorted(at for relay in self.relays.values() for at in relay.times)
+
     async def _op_state(self, request: Json) -> Any:
         entry = self._find(request)
         printer = self.printers.get(entry.serial)
@@ -399,8 +403,9 @@ class Fleet:
         return {each.name: each.stat().st_size for each in sorted(folder.iterdir())} if folder.exists() else {}
 
     async def _op_publish(self, request: Json) -> Any:
-        """Any text on the report topic."""
-        self.bus.publish(self._find(request).serial, str(request["payload"]).encode())
+        """Any text on the report topic; retain: the broker keeps it for those who come later."""
+        payload, retain = str(request["payload"]).encode(), bool(request.get("retain"))
+        self.bus.publish(self._find(request).serial, payload, retain)
 
     async def _op_set(self, request: Json) -> Any:
         printer = self.printers[self._find(request).serial]
