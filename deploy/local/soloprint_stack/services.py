@@ -108,7 +108,7 @@ def fleet_ports(settings: Settings) -> int:
 def fleet(at: Layout, settings: Settings) -> Service:
     command = [sys.executable, "-B", str(at.var / "fleet-src" / "fleet"), "--dir", str(at.fleet)]
     command += ["--printers", str(settings.fleet), "--port-base", str(settings.fleet_port)]
-    command += ["--time-scale", "20", "--autoplay"]
+    command += ["--time-scale", "20", "--autoplay", "--mixed"]
     return Service("fleet", command, at.user("soloprint"), umask="0022", stop_ms=8000)
 
 

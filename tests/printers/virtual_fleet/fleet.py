@@ -72,6 +72,13 @@ def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
     ]
 
 
+def mixed_printers(count: int) -> list[Json]:
+    """The first two of Bambu, one of each other protocol, then more of Bambu."""
+    bambu = default_printers(max(count - len(DEVICES), min(count, 2)))
+    others = [{"name": f"{kind.__name__} {i}", "protocol": name} for i, (name, kind) in enumerate(DEVICES.items(), 3)]
+    return (bambu[:2] + others + bambu[2:])[:count]
+
+
 def free_run(length: int) -> tuple[int, list[socket.socket]]:
     """First port of a run of free ports, and what keeps other fleets off it while this process lives."""
     blocks = -(-length // BLOCK)
