@@ -132,7 +132,7 @@ $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $(CTL_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_CTL))
 
--include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
+-include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj $(wildcard $(BUILD)/unit) -name '*.d')
 
 # The viewers come through npm; without it the plain reference page stands in for them.
 $(BUILD)/docs.stamp: schema/gen/docs_bundle.sh $(wildcard schema/gen/pages/*) $(GEN)/contract.stamp
