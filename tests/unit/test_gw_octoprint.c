@@ -315,7 +315,10 @@ test_values(void)
 	    "the last entry");
 	is_int(p.r.fans.part_cooling_pct, 50, "fan");
 	is_int(p.r.speed.percent, 80, "speed");
+	ok(!p.o.terminal, "the first message promises no more lines");
+	push(&p, "{\"current\":" FLAGS("x", ON, "") ",\"job\":{},\"logs\":[\"Send: M107\"]}}");
 	ok(p.o.terminal, "the terminal is told");
+	is_int(p.r.fans.part_cooling_pct, 0, "fan");
 	push(
 	    &p, "{\"current\":" FLAGS("Offline", OFF, "") ",\"job\":{},\"temps\":[{\"time\":3}]}}");
 	json_is(&p, REC_TEMPERATURES, "null", "nothing is known of a printer that is gone");

@@ -169,7 +169,7 @@ class OctoPrint:
         if "unavailable" in self.faults:
             return web.Response(status=503, text="<html>503 Service Unavailable</html>", content_type="text/html")
         try:
-            if handler not in (self._websocket, self._settings):
+            if handler != self._websocket:
                 self._check_key(request)
             if "garbage" in self.faults and request.method == "GET" and handler != self._websocket:
                 fault = self.faults["garbage"]
@@ -229,10 +229,7 @@ class OctoPrint:
             | {"_is_external_client": False, "_login_mechanism": "apikey", "apikey": None, "settings": {}}
         )
 
-    async def _settings(self, request: web.Request) -> web.Response:
-        """Everybody's, with nothing in them that a stranger may not know."""
-        if request.headers.get("X-Api-Key") != self.key:
-            return web.json_response({"webcam": {}, "feature": {"sdSupport": True}})
+    async def _settings(self, _request: web.Request) -> web.Response:
         camera = self.options.get("camera")
         webcam: Json = {"webcamEnabled": True, "streamUrl": None, "snapshotUrl": None, "webcams": []}
         if camera:
