@@ -183,9 +183,12 @@ static void
 on_listen(void *ctx, uint32_t events)
 {
 	struct relay *r = ctx;
+	struct sockaddr_in peer;
+	socklen_t size = sizeof(peer);
 
 	(void)events;
-	r->inner = accept4(r->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	r->inner = accept4(
+	    r->listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (r->inner < 0)
 		return;
 	watch_stop(r->f->cfg.loop, &r->listen_watch);
