@@ -16,7 +16,7 @@ struct driver_config {
 	const char *ca_path; /* certificates that a printer's may chain to */
 	struct loop *loop;
 	const char *bambu_ftps_port; /* "990", "+100": above the printer's own port; NULL: 990 */
-	struct http *http; /* shared by all sessions; lives longer than any of them */
+	struct http *http;           /* shared by all sessions; lives longer than any of them */
 };
 
 /* A file on its way to a printer. Borrowed until the driver has told how it ended. */

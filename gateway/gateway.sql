@@ -155,3 +155,22 @@ WITH u AS MATERIALIZED (
 			WHERE x.state = 'running'
 )
 SELECT own.printer_id FROM own;
+
+-- Cameras.
+
+-- name: gw_cameras :many
+-- params: uuid[]
+SELECT c.printer_id, c.id, c.fps, (extract(epoch FROM c.ends_at - app.now()) * 1000)::bigint AS left_ms
+	FROM sec.camera_channels AS c
+	WHERE c.printer_id = ANY ($1) AND c.ends_at > app.now() - '1 min'::interval
+	ORDER BY c.printer_id, c.id DESC;
+
+-- name: gw_camera_news :exec
+-- params: uuid, jsonb
+INSERT INTO sec.printer_cameras AS c (printer_id, source, trouble, message, trouble_at)
+	SELECT u.id, u.source, u.trouble, u.message, CASE WHEN u.trouble IS NOT NULL THEN app.now() END
+		FROM jsonb_to_recordset($2) AS u (id uuid, source text, trouble text, message text)
+		JOIN sec.printer_index AS i ON i.printer_id = u.id
+		WHERE i.gateway_id = $1
+	ON CONFLICT (printer_id) DO UPDATE SET source = coalesce(excluded.source, c.source), trouble = excluded.trouble,
+		message = excluded.message, trouble_at = excluded.trouble_at;

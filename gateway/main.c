@@ -24,7 +24,7 @@ enum {
 };
 
 static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_ftps_port, *cfg_name, *cfg_storage,
-    *cfg_discovery, *cfg_level;
+    *cfg_discovery, *cfg_level, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
 static int64_t cfg_sessions, cfg_connects, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms,
     cfg_offline_ms, cfg_patience;
 
@@ -56,6 +56,12 @@ static const struct config_item config[] = {
 	"which organizations may search this network for printers: off, all, or ids"},
     {"SOLOPRINT_GATEWAY_PATIENCE", CFG_INT, &cfg_patience, "100", 1, 1000,
 	"how long a printer may take to show what it was asked for, in percent of the usual"},
+    {"SOLOPRINT_GATEWAY_PUBLISH", CFG_STR, &cfg_publish, "", 0, 0,
+	"nginx' socket for publishers; without it cameras are not shown"},
+    {"SOLOPRINT_GATEWAY_FFMPEG", CFG_STR, &cfg_ffmpeg, "ffmpeg", 0, 0,
+	"program that makes pictures of cameras' video; optional"},
+    {"SOLOPRINT_GATEWAY_CAMERA_PORT", CFG_STR, &cfg_camera_port, "", 0, 0,
+	"of Bambu printers that send pictures, if not 6000; +N: so far above the printer's port"},
     {"SOLOPRINT_LOG_LEVEL", CFG_STR, &cfg_level, "info", 0, 0, "debug, info, warn or error"},
 };
 
@@ -184,6 +190,18 @@ start_signals(struct process *p)
 }
 
 static bool
+start_cameras(struct process *p)
+{
+	struct cameras_config cc = {p->loop, p->gateway.resolver, p->http, p->gateway.sink,
+	    &p->fleet.sessions, cfg_publish, cfg_ca, cfg_camera_port, cfg_ffmpeg};
+
+	if (!cfg_publish[0])
+		return true;
+	p->fleet.cameras = cameras_new(&cc);
+	return p->fleet.cameras != NULL;
+}
+
+static bool
 start(struct process *p)
 {
 	struct driver_config dc = {.ca_path = cfg_ca, .bambu_ftps_port = cfg_ftps_port};
@@ -222,7 +240,7 @@ start(struct process *p)
 	p->fleet.errands = errands_new(&p->gateway, cfg_discovery);
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
-	return p->gateway.sink != NULL;
+	return p->gateway.sink != NULL && start_cameras(p);
 }
 
 static void
@@ -230,6 +248,7 @@ finish(struct process *p)
 {
 	errands_free(p->fleet.errands);
 	if (p->gateway.sink) {
+		cameras_free(p->fleet.cameras);
 		fleet_fini(&p->fleet);
 		p->gateway.sink->ops->free(p->gateway.sink);
 	}

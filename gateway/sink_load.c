@@ -136,6 +136,8 @@ on_done(void *ctx, bool ok, const char *sqlstate)
 		else if (!ok)
 			lease->stale = true; /* tried again at the next tick */
 	}
+	if (ok)
+		sink_pg_cameras(load->k, load->printers, load->n);
 	free(load);
 }
 

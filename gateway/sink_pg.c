@@ -35,6 +35,8 @@ on_notify(void *ctx, const char *channel, const char *payload)
 	}
 	if (strcmp(channel, "printer_changed") == 0)
 		leases_changed(k->leases, printer);
+	else if (strcmp(channel, "printer_camera") == 0)
+		sink_pg_cameras(k, &printer, 1);
 	else if (strcmp(channel, "printer_task") == 0 && leases_get(k->leases, printer))
 		sink_pg_tasks_hurry(k);
 	else if (strcmp(channel, "printer_refresh") == 0 && leases_get(k->leases, printer))
@@ -152,6 +154,7 @@ read_key(struct sink_pg *k)
 static const struct sink_ops ops = {
     .touch = sink_pg_touch,
     .forget = sink_pg_forget,
+    .camera = sink_pg_camera,
     .stop = stop,
     .task_starting = sink_pg_task_starting,
     .task_progress = sink_pg_task_progress,
@@ -164,7 +167,7 @@ struct sink *
 sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct sink_client *client)
 {
 	static const char *const channels[] = {
-	    "printer_changed", "printer_refresh", "printer_task", NULL};
+	    "printer_changed", "printer_refresh", "printer_task", "printer_camera", NULL};
 	struct sink_pg *k = calloc(1, sizeof(*k));
 	struct pgq_config qc = {cfg->conninfo, &gateway_sql, channels, on_up, NULL, on_notify, k};
 	struct lease_config lc = {cfg->name, cfg->sole, cfg->lease_ms, cfg->sessions_most};

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import ftps, garbage
+from . import camera, ftps, garbage
 from .delta import delta
 from .job import Job, Player
 from .models import FUN, SIGNATURE_REQUIRED, Json, Model, first_report, modules
@@ -33,6 +33,7 @@ FAULTS = (
     "no_acks",
     "busy",
     "sticky",
+    *camera.FAULTS,
     *ftps.FAULTS,
 )
 Send = Callable[[bytes], None]
@@ -61,7 +62,7 @@ class Printer:
         self.storage: Path | None = None  # None: what is to be printed is not looked for
         self.temps = {each: [AMBIENT_C, 0.0] for each in WARMING}
         self.faults: dict[str, Json] = {}
-        self.requests: collections.deque[Json] = collections.deque(maxlen=200)
+        self.requests: collections.deque[Json] = collections.deque(maxlen=20000)
         self.reports = 0
         self.garbage_sent = 0
         self.wake = asyncio.Event()
