@@ -138,10 +138,11 @@ def test_fans_speed_light_objects_filament(fleet: RunningFleet, probe: Probe) ->
     assert probe.command("light", on=True)["what"] == "accepted"
     assert last_script(fleet) == "SET_PIN PIN=caselight VALUE=1"
     assert probe.command("light", node="nothing", on=True)["what"] == "unsupported"
-    answer = probe.command("skip_objects", objects=[{"id": 1, "name": "CUBE_1"}])
+    answer = probe.command("skip_objects", objects=["CUBE_1"])
     assert answer["what"] == "accepted" and last_script(fleet) == "EXCLUDE_OBJECT NAME=CUBE_1"
-    answer = probe.command("skip_objects", objects=[{"id": 1, "name": "A\nM112"}])
-    assert answer["what"] in ("unsupported", "refused")
+    assert probe.command("skip_objects", objects=["A\nM112"])["what"] == "accepted"
+    assert "\n" not in last_script(fleet), "no second line comes out of a name"
+    assert probe.command("skip_objects", objects=["A B"])["what"] == "unsupported"
     assert probe.command("load_filament")["what"] == "accepted" and last_script(fleet) == "LOAD_FILAMENT"
     assert probe.command("unload_filament")["what"] == "unsupported"
 
