@@ -240,10 +240,10 @@ def check_ports(at: Layout, settings: Settings, old: Settings | None) -> None:
     if not (nginx_runs and old and old.port == settings.port):
         ports.require_free(settings.listen, settings.port)
     fleet_runs = s6.scanning(at) and s6.stat(at.scan / "fleet")["up"] == "true"
-    span = range(settings.fleet_port, settings.fleet_port + 2 * settings.fleet + 1)
+    span = range(settings.fleet_port, settings.fleet_port + services.fleet_ports(settings))
     if settings.fleet and not fleet_runs:
         if not settings.fleet_port or not all(ports.bindable("127.0.0.1", p) for p in span):
-            settings.fleet_port = ports.free_run(2 * settings.fleet + 1)
+            settings.fleet_port = ports.free_run(services.fleet_ports(settings))
 
 
 def facts(at: Layout, settings: Settings) -> dict[str, object]:

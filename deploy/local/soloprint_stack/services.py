@@ -77,6 +77,8 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
     # Without printers of its own a stack trusts no printer: its own CA signs none.
     ca = settings.gateway_ca or str(fleet_ca(at) if settings.fleet else at.ca)
     env["SOLOPRINT_GATEWAY_CA"] = ca
+    if settings.fleet:  # the virtual printers' storage: each has a port behind all the others'
+        env["SOLOPRINT_GATEWAY_FTPS_PORT"] = f"+{2 * settings.fleet + 1}"
     command = [str(at.bin / "soloprint-gateway")]
     return Service(name, command, at.user("soloprint-gateway"), env | settings.env, umask="0077")
 
@@ -94,6 +96,11 @@ def courier(at: Layout, settings: Settings, name: str) -> Service:
 
 def fleet_ca(at: Layout) -> Path:
     return at.fleet / "ca" / "ca.pem"
+
+
+def fleet_ports(settings: Settings) -> int:
+    """Per printer its relay, its listener and its storage; and one of the fleet itself."""
+    return 3 * settings.fleet + 1
 
 
 def fleet(at: Layout, settings: Settings) -> Service:

@@ -26,6 +26,7 @@ from .control import Server
 from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
+from .moonraker import Moonraker
 from .octoprint import OctoPrint
 from .printer import Clock, Printer
 from .prusalink import PrusaLink
@@ -34,7 +35,7 @@ from .recorded import RecordedPrinter
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
 FIRST_PORT, BLOCK, BLOCKS = 16000, 32, 480  # below the ports that connections come from
 # Protocols whose printers are servers of their own: start, stop, describe, control, set_fault.
-DEVICES = {"octoprint": OctoPrint, "prusalink": PrusaLink}
+DEVICES: dict[str, Any] = {"moonraker": Moonraker, "octoprint": OctoPrint, "prusalink": PrusaLink}
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 
 
@@ -150,7 +151,7 @@ class Fleet:
         serial = spec.get("serial") or f"{prefix}9V{index:010d}"
         digest = hashlib.sha256(f"{self.options.seed}/{serial}".encode()).hexdigest()
         code = spec.get("access_code") or f"{int(digest[:12], 16) % 10**8:08d}"
-        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol)
+        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol=protocol)
 
     def _printer(self, entry: Entry, spec: Json) -> Printer:
         kind = RecordedPrinter if "recording" in spec else Printer
