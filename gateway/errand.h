@@ -8,7 +8,8 @@
 struct errands;
 
 /* g must be complete but for its sink, which errands_take needs. discovery: which organizations may
- * have the gateway's network searched: "off", "all", or their ids, separated by commas; borrowed. */
+ * have the gateway's network searched: "off", "all", or their ids, separated by commas; borrowed.
+ */
 struct errands *errands_new(struct gateway *g, const char *discovery);
 void errands_free(struct errands *es);
 /* Its end goes to the gateway's sink. */

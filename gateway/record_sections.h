@@ -63,7 +63,6 @@ struct rec_job {
 struct rec_temp {
 	int32_t actual_dc, target_dc; /* tenths of a degree Celsius */
 };
-
 struct rec_temperatures {
 	bool present, has_chamber;
 	int32_t n_nozzles;
@@ -119,7 +118,6 @@ struct rec_ams {
 };
 
 enum severity { SEVERITY_FATAL = 1, SEVERITY_SERIOUS, SEVERITY_COMMON, SEVERITY_INFO };
-
 struct rec_error {
 	char code[24];
 	enum severity severity;
@@ -146,5 +144,4 @@ struct rec_extra {
 	char product[48];
 	int32_t storage, door_open; /* 0, 1 or REC_NONE */
 };
-
 #endif

@@ -53,7 +53,7 @@ struct task {
 	bool remote;
 	int tries;
 	int64_t again_ms; /* monotonic: no upload before */
-	int64_t told_ms; /* progress, last */
+	int64_t told_ms;  /* progress, last */
 };
 
 struct tasks {
