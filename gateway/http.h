@@ -40,9 +40,10 @@ struct http_client_options {
 	/* Sent by Digest (RFC 7616) over HTTP, as login over FTPS; NULL: none. The nonce is kept
 	 * for the calls that follow. */
 	const char *user, *secret;
-	const char *ca_file; /* PEM that certificates must chain to; NULL: the system's */
-	bool tls12_most;     /* no TLS above 1.2 */
-	bool no_reuse;       /* each call on a connection of its own, closed at its end */
+	const char *ca_file;     /* PEM that certificates must chain to; NULL: the system's */
+	const char *unix_socket; /* connections go there, whatever a URL says; NULL: to addresses */
+	bool tls12_most;         /* no TLS above 1.2 */
+	bool no_reuse;           /* each call on a connection of its own, closed at its end */
 };
 
 struct http_header {
@@ -85,11 +86,8 @@ struct http_request {
 	int total_ms;   /* everything, waiting for a turn not counted; 30 s; with a file: none */
 	int stall_ms;   /* not a byte for so long, counted in whole seconds; 30 s */
 	int64_t most;   /* bytes of a body that is gathered; 0: 1 MiB */
-
-	/* libcurl sends a request again on a new connection when a kept one ends before its answer
-	 * begins. `once`: it does not, and the call ends with HTTP_BROKEN. `fresh`: on a new
-	 * connection from the start, so that it cannot be one that is dead already. */
-	bool once, fresh;
+	bool once;      /* not repeated when a kept connection turns out to be dead: HTTP_BROKEN */
+	bool fresh;     /* on a new connection from the start */
 
 	/* FTPS */
 	const char *const *before, *const *after; /* commands around the transfer, NULL at the end;
@@ -116,8 +114,7 @@ struct http_reply {
 	int64_t sent;          /* bytes of the body */
 	int64_t elapsed_us;    /* from the connection's begin to the end */
 	int64_t first_byte_us; /* … to the first byte of the answer; 0: none came */
-	/* libcurl's words about a fault; for logs, free of credentials. They may name an address.
-	 */
+	/* libcurl's words about a fault, for logs: no credentials, but perhaps an address. */
 	const char *words;
 };
 typedef void (*http_done)(void *ctx, const struct http_reply *reply);

@@ -62,6 +62,12 @@ resolve(const char *text, const char *host, int port, char *out, size_t size)
 	return n > 0 && (size_t)n < size;
 }
 
+static bool
+take(struct json_object *v, char *out, size_t size)
+{
+	return json_object_is_type(v, json_type_string) && reading_text(v, out, size) && out[0];
+}
+
 /* The URL of one kind: the old place, then the first webcam that has one. */
 static bool
 find(struct json_object *webcam, const char *old, const char *compat, char *out, size_t size)
@@ -69,13 +75,13 @@ find(struct json_object *webcam, const char *old, const char *compat, char *out,
 	struct json_object *list = reading_member(webcam, "webcams");
 	size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 
-	if (reading_text(reading_member(webcam, old), out, size) && out[0])
+	if (take(reading_member(webcam, old), out, size))
 		return true;
 	for (size_t i = 0; i < n && i < 16; i++) {
 		struct json_object *one = reading_member(
 		    json_object_array_get_idx(list, i), "compat");
 
-		if (reading_text(reading_member(one, compat), out, size) && out[0])
+		if (take(reading_member(one, compat), out, size))
 			return true;
 	}
 	return false;

@@ -149,6 +149,24 @@ def test_a_printer_is_connected_anew(world: World, octo: RealOctoPrint) -> None:
     world.wait_state("octo", "idle")
 
 
+def test_keys_with_fewer_rights(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
+    for name in ("narrow", "onlooker"):
+        add(world, octo, name, secret=octo.keys[name])
+        world.wait_connected(name)
+        world.wait_state(name, "idle")
+    asks.succeeded(asks.command("narrow", "fans", part_cooling_pct=60))
+    wait_for(lambda: (world.status("narrow")["fans"] or {}).get("part_cooling_pct") == 60, 5, "fan")
+    asks.succeeded(asks.send("narrow", asks.file("narrow.gcode", slow_gcode(4))), 30)
+    world.wait_state("onlooker", "printing")
+    assert asks.failed(asks.command("onlooker", "stop")) == "refused"
+    asks.succeeded(asks.command("narrow", "stop"))
+    world.wait_state("onlooker", "failed")
+    for name in ("narrow", "onlooker"):
+        world.update(name, enabled=False)
+        world.wait_reason(name, "disabled")
+
+
 def test_emergency_stop_during_a_print(world: World, octo: RealOctoPrint) -> None:
     asks = Asks(world)
     select_and_print(octo, "elsewhere.gcode")
