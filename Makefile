@@ -261,7 +261,7 @@ $(VENV)/stamp: tests/requirements.txt
 venv: ; @test -e $(VENV)/stamp -a ! tests/requirements.txt -nt $(VENV)/stamp || $(MAKE) -s $(VENV)/stamp
 
 # A real OctoPrint, which the tests of its driver run; without it they are skipped, loudly.
-OCTOPRINT := tests/printers/octoprint/.venv
+OCTOPRINT := tests/.octoprint
 $(OCTOPRINT)/stamp: tests/printers/octoprint/requirements.txt
 	@echo "  VENV  $(OCTOPRINT)"
 	@rm -rf $(OCTOPRINT) && python3 -m venv $(OCTOPRINT) && \
