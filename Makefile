@@ -191,6 +191,10 @@ $(BUILD)/stub/courier_kinds: tests/faults/stub/courier_kinds.c $(CR_O) $(LIB_A)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/courier/kinds.o,$(CR_O)) $(LIB_A) $(LDFLAGS) \
 	    $(shell pkg-config --libs $(PKGS_CR))
+$(BUILD)/stub/camera_probe: tests/faults/stub/camera_probe.c $(GW_O) $(LIB_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
+	    $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
 # A driver without the gateway around it: only what it needs is taken out of the archive.
 $(BUILD)/stub/driver_probe: tests/faults/stub/driver_probe.c $(GW_O) $(LIB_A)
 	@mkdir -p $(@D)
@@ -215,13 +219,14 @@ bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, file
 	$(VENV)/bin/python tests/bench/bench.py || rc=1; \
 	$(VENV)/bin/python tests/bench/files.py || rc=1; \
 	$(BUILD)/bench/gateway_cpu || rc=1; \
-	$(VENV)/bin/python tests/bench/gateway_scale.py || rc=1; exit $$rc
+	$(VENV)/bin/python tests/bench/gateway_rows.py || rc=1; \
+	$(VENV)/bin/python tests/bench/gateway_scale.py --steps 100,1000,5000 || rc=1; exit $$rc
 
 # Fuzz targets: with FUZZ=1 (clang) they search, else they replay stored inputs.
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 FUZZ_SECONDS ?= 60
-FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_prusalink% fuzz_octoprint% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
+FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_camera% fuzz_prusalink% fuzz_octoprint% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
              $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o) \
              $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O))
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(GENERATED) \

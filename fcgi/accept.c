@@ -159,9 +159,10 @@ read_body(struct accept *acc, struct req *r)
 {
 	char scratch[4096];
 	bool probe = str_eq(param(acc, "SLP_STAGE"), STR("probe"));
+	bool ended = str_eq(param(acc, "SLP_STAGE"), STR("ended"));
 	struct str length = param(acc, probe ? "SLP_BODY_LENGTH" : "CONTENT_LENGTH");
 
-	r->stage = probe ? STAGE_PROBE : STAGE_FULL;
+	r->stage = probe ? STAGE_PROBE : ended ? STAGE_ENDED : STAGE_FULL;
 	r->body_fd = -1;
 	if (!length.n)
 		r->body_length = -1;

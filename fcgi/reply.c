@@ -70,8 +70,14 @@ reply_blob(struct req *r, struct uuid blob, const char *content_type)
 	struct str key = store_key(r->arena, blob);
 
 	must(!r->reply.status || r->reply.status == 200);
+	reply_inner(r, content_type, str_fmt(r->arena, "/__blobs/%.*s", STR_ARG(key)));
+}
+
+void
+reply_inner(struct req *r, const char *content_type, struct str place)
+{
 	reply_typed(r, 200, content_type);
-	reply_header(r, "X-Accel-Redirect", str_fmt(r->arena, "/__blobs/%.*s", STR_ARG(key)));
+	reply_header(r, "X-Accel-Redirect", place);
 }
 
 void

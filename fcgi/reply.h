@@ -27,6 +27,9 @@ struct buf *reply_typed(struct req *r, int status, const char *content_type);
 /* nginx sends this object of the local store, with Range, HEAD and conditional requests. Only for
  * operations with x-blob. content_type: a literal or arena. */
 void reply_blob(struct req *r, struct uuid blob, const char *content_type);
+/* nginx answers from this internal location of its own. Only for operations with x-blob.
+ * content_type: a literal or arena. */
+void reply_inner(struct req *r, const char *content_type, struct str place);
 /* 302 to an absolute URL. */
 void reply_found(struct req *r, struct str url);
 /* What was staged, as the verdict of a probe: nginx goes on at a 2xx and else answers in our words

@@ -43,7 +43,8 @@ struct tx {
 /* A body that is a file is judged by its request's headers first, in a request of its own. */
 enum stage {
 	STAGE_FULL,
-	STAGE_PROBE /* the headers alone: a 2xx lets the body in, an error becomes the answer */
+	STAGE_PROBE, /* the headers alone: a 2xx lets the body in, an error becomes the answer */
+	STAGE_ENDED  /* again, after what reply_inner named came to nothing: why? */
 };
 
 struct header_out {

@@ -15,6 +15,9 @@ target(struct arena *a, const struct sign_claim *c)
 	if (c->purpose == SIGN_UPLOAD)
 		return str_fmt(a, "/v1/uploads/%s/%lld?org=%s&exp=%lld&size=%lld&sig=", file,
 		    (long long)c->part, org, (long long)c->expires_s, (long long)c->size);
+	if (c->purpose == SIGN_CAMERA)
+		return str_fmt(a, "/v1/cameras/%s?org=%s&exp=%lld&fps=%lld&sig=", file, org,
+		    (long long)c->expires_s, (long long)c->size);
 	return str_fmt(a, "/v1/downloads/%s?org=%s&exp=%lld&disposition=%.*s&sig=", file, org,
 	    (long long)c->expires_s, STR_ARG(c->disposition));
 }
@@ -30,14 +33,15 @@ signed_url(const struct req *r, const struct sign_claim *c)
 static bool
 read_claim(const struct req *r, const struct signed_query *in, struct sign_claim *c)
 {
-	c->file = r->path_params.file_id;
+	c->file = c->purpose == SIGN_CAMERA ? r->path_params.printer_id : r->path_params.file_id;
 	if (!in->org.p || !uuid_parse(in->org, &c->org) || !str_to_i64(in->exp, &c->expires_s))
 		return false;
 	if (c->purpose == SIGN_DOWNLOAD) {
 		c->disposition = in->extra;
 		return true;
 	}
-	c->part = r->path_params.part;
+	if (c->purpose == SIGN_UPLOAD)
+		c->part = r->path_params.part;
 	return str_to_i64(in->extra, &c->size);
 }
 

@@ -9,8 +9,8 @@
 /* The whole URL, in the arena. */
 struct str signed_url(const struct req *r, const struct sign_claim *c);
 
-/* What a request to a signed URL carries, as text; STR_NONE when absent. size or disposition: by
- * purpose. */
+/* What a request to a signed URL carries, as text; STR_NONE when absent. extra: size, disposition
+ * or fps, by purpose. */
 struct signed_query {
 	struct str org, exp, extra, sig;
 };

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "gateway/bambu_session.h"
+#include "gateway/http_url.h"
 
 static void
 on_sent(void *ctx, int64_t bytes)

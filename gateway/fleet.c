@@ -21,6 +21,8 @@ revoke(void *ctx, struct uuid printer)
 	struct fleet *f = ctx;
 	struct session *s = uuid_map_take(&f->sessions, printer);
 
+	if (f->cameras)
+		cameras_forget(f->cameras, printer);
 	if (s)
 		session_free(s);
 }
@@ -33,6 +35,15 @@ refresh(void *ctx, struct uuid printer)
 
 	if (s)
 		session_refresh(s);
+}
+
+static void
+camera(void *ctx, struct uuid printer, const struct camera_channel *v, size_t n)
+{
+	struct fleet *f = ctx;
+
+	if (f->cameras && uuid_map_get(&f->sessions, printer))
+		cameras_want(f->cameras, printer, v, n);
 }
 
 static int
@@ -81,6 +92,7 @@ fleet_client(struct fleet *f)
 	    .assign = assign,
 	    .revoke = revoke,
 	    .refresh = refresh,
+	    .camera = camera,
 	    .sessions = sessions,
 	    .ready = ready,
 	    .task = task,

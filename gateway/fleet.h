@@ -2,11 +2,13 @@
 #ifndef GATEWAY_FLEET_H
 #define GATEWAY_FLEET_H
 
+#include "gateway/camera.h"
 #include "gateway/errand.h"
 #include "gateway/uuid_map.h"
 
 struct fleet {
 	struct gateway *gateway;
+	struct cameras *cameras; /* NULL: none are shown here */
 	struct errands *errands; /* what belongs to no printer */
 	struct uuid_map sessions;
 };

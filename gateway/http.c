@@ -156,6 +156,7 @@ http_client_new(struct http *h, const struct http_client_options *o)
 	c->user = copy(o->user);
 	c->secret = copy(o->secret);
 	c->ca_file = copy(o->ca_file);
+	c->unix_socket = copy(o->unix_socket);
 	c->parallel = o->parallel > 0 ? o->parallel : PARALLEL;
 	c->tls12_most = o->tls12_most;
 	c->no_reuse = o->no_reuse;
@@ -183,6 +184,7 @@ let_go(struct http_client *c)
 	free(c->user);
 	free(c->secret);
 	free(c->ca_file);
+	free(c->unix_socket);
 	free(c);
 }
 

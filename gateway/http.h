@@ -40,9 +40,10 @@ struct http_client_options {
 	/* Sent by Digest (RFC 7616) over HTTP, as login over FTPS; NULL: none. The nonce is kept
 	 * for the calls that follow. */
 	const char *user, *secret;
-	const char *ca_file; /* PEM that certificates must chain to; NULL: the system's */
-	bool tls12_most;     /* no TLS above 1.2 */
-	bool no_reuse;       /* each call on a connection of its own, closed at its end */
+	const char *ca_file;     /* PEM that certificates must chain to; NULL: the system's */
+	const char *unix_socket; /* connections go there, whatever a URL says; NULL: to addresses */
+	bool tls12_most;         /* no TLS above 1.2 */
+	bool no_reuse;           /* each call on a connection of its own, closed at its end */
 };
 
 struct http_header {

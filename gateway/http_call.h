@@ -24,7 +24,7 @@ struct http {
 struct http_client {
 	struct http *http;
 	struct http_client *next, **link;
-	char *agent, *user, *secret, *ca_file;
+	char *agent, *user, *secret, *ca_file, *unix_socket;
 	int parallel, running;
 	int ending;   /* calls of it in http.ended */
 	bool waiting; /* for libcurl to return */

@@ -76,6 +76,7 @@ set_client(const struct http_call *call)
 	curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, c->no_reuse ? 1L : 0L);
 	curl_easy_setopt(
 	    call->easy, CURLOPT_FRESH_CONNECT, c->no_reuse || call->request.fresh ? 1L : 0L);
+	curl_easy_setopt(call->easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket);
 	if (c->ca_file) {
 		curl_easy_setopt(call->easy, CURLOPT_CAINFO, c->ca_file);
 		curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);

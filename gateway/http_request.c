@@ -156,7 +156,7 @@ is_sound(const struct http_call *call, const struct http_request *r)
 {
 	const struct http_client *c = call->client;
 
-	return http_url_is_good(r->url, r->address != NULL) &&
+	return http_url_is_good(r->url, r->address || c->unix_socket) &&
 	    (!r->method || (is_token(r->method) && strlen(r->method) < sizeof(call->method))) &&
 	    is_clean(c->agent) && is_clean(c->user) && is_clean(c->secret) &&
 	    (!r->file || (r->fd >= 0 && r->file_size >= 0)) && (!r->file_field || r->file);

@@ -20,7 +20,7 @@ enum {
 	REFRESH_LEAST_MS = 3000, /* full reports are work for the small models */
 };
 
-enum phase { PHASE_OFF, PHASE_WAITING, PHASE_CONNECTING, PHASE_UP, PHASE_NUDGED };
+enum phase { PHASE_OFF, PHASE_WAITING, PHASE_DUE, PHASE_CONNECTING, PHASE_UP, PHASE_NUDGED };
 
 struct session {
 	struct gateway *g;
@@ -113,6 +113,8 @@ settle(struct session *s)
 	bool due;
 
 	tell(s);
+	if (st->changed & REC_ERRORS)
+		status_errors(st);
 	print_refine(st);
 	due = (st->changed & ~(uint32_t)(REC_WIFI | REC_SEEN)) != 0 || st->n_events > 0;
 	if (!due && (st->changed & REC_WIFI))
@@ -192,6 +194,21 @@ connect_now(struct session *s)
 		dial(s, address);
 	else
 		s->resolving = resolve_start(s->g->resolver, s->host, on_resolved, s);
+}
+
+/* Many sessions may be due together: after a restart, or when a network comes back. */
+static void
+connect_in_turn(struct session *s)
+{
+	int64_t now_us = loop_now(s->g->loop) * 1000;
+	int64_t wait_us = pace_take(&s->g->dialling, &s->g->dials, now_us);
+
+	if (wait_us == 0) {
+		connect_now(s);
+		return;
+	}
+	s->phase = PHASE_DUE;
+	timer_set(s->g->loop, &s->timer, (wait_us + 999) / 1000);
 }
 
 static void
@@ -283,6 +300,9 @@ on_timer(void *ctx)
 
 	switch (s->phase) {
 	case PHASE_WAITING:
+		connect_in_turn(s);
+		break;
+	case PHASE_DUE:
 		connect_now(s);
 		break;
 	case PHASE_CONNECTING:
@@ -426,6 +446,29 @@ session_printer(const struct session *s)
 	return s->status.printer;
 }
 
+const char *
+session_host(const struct session *s)
+{
+	return s->host;
+}
+
+int
+session_port(const struct session *s)
+{
+	return s->port;
+}
+
+bool
+session_camera(const struct session *s, struct camera_source *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (!s->d || !s->reporting || (s->phase != PHASE_UP && s->phase != PHASE_NUDGED))
+		return false;
+	if (s->driver->camera)
+		s->driver->camera(s->d, out);
+	return true;
+}
+
 bool
 session_is_offline(const struct session *s)
 {
@@ -532,6 +575,7 @@ session_new(struct gateway *g, const struct work *w)
 	s->status.conn = w->conn;
 	s->status.reason = w->reason;
 	s->status.since_ms = w->since_ms;
+	notes_recall(&s->status.notes, w->errors);
 	s->backoff_ms = BACKOFF_LEAST_MS;
 	s->timer = (struct timer){.fn = on_timer, .ctx = s};
 	s->offline = (struct timer){.fn = on_offline, .ctx = s};
@@ -600,7 +644,7 @@ session_refresh(struct session *s)
 	int64_t now = loop_now(s->g->loop);
 
 	if (s->phase == PHASE_WAITING) {
-		connect_now(s);
+		connect_in_turn(s);
 		return;
 	}
 	if ((s->phase != PHASE_UP && s->phase != PHASE_NUDGED) ||

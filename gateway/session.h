@@ -5,6 +5,7 @@
 
 #include "gateway/driver.h"
 #include "gateway/loop.h"
+#include "gateway/pace.h"
 #include "gateway/resolve.h"
 #include "gateway/sink.h"
 
@@ -18,6 +19,8 @@ struct gateway {
 	void *envs[DRIVERS_MOST];            /* per driver; NULL: it cannot work here */
 	int64_t silence_ms;                  /* no report for so long: something is wrong */
 	int64_t offline_ms;                  /* not connected for so long: the printer is offline */
+	struct pace_limits dials; /* new connections of all sessions together */
+	struct pace dialling;
 	int64_t wifi_ms;      /* least time between two writes of nothing but the radio signal */
 	int64_t seen_ms;      /* least time between two writes of nothing but last_seen_at */
 	int64_t patience_pct; /* of the times that printers have to show what they were asked for */
@@ -78,6 +81,11 @@ void session_answer(struct session *s, enum answer a, const char *words);
 void session_upload_progress(struct session *s, int64_t sent);
 enum upload_end { UPLOAD_DONE, UPLOAD_REFUSED, UPLOAD_BUSY, UPLOAD_NO_SPACE, UPLOAD_BROKEN };
 void session_upload_done(struct session *s, enum upload_end end, const char *words);
+/* What its camera is; false while that is not known, because the printer is not connected. */
+bool session_camera(const struct session *s, struct camera_source *out);
+/* As configured; port 0: none is. */
+const char *session_host(const struct session *s);
+int session_port(const struct session *s);
 /* The world believes it to be offline. */
 bool session_is_offline(const struct session *s);
 /* It has worked before with this configuration. */

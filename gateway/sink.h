@@ -22,6 +22,7 @@ struct work {
 	enum conn_state conn;
 	enum conn_reason reason;
 	int64_t since_ms;
+	struct str errors; /* codes, divided by blanks */
 	struct work_print { /* which it was at, as last written; id zero: none */
 		struct uuid id;
 		struct str name;
@@ -56,6 +57,20 @@ struct task_end {
 	struct str result; /* JSON object, or STR_NONE */
 };
 
+/* A channel of pictures that viewers wait at. */
+struct camera_channel {
+	int64_t id;
+	int32_t fps;     /* 0: single pictures */
+	int64_t left_ms; /* until its end; <= 0: end its viewers */
+};
+
+/* What a printer's camera is and does. Borrowed for the call. */
+struct camera_news {
+	struct uuid printer;
+	const char *source;          /* none, jpeg, http, mjpeg, rtsp; NULL: as it was */
+	const char *trouble, *words; /* why there is no picture; NULL: none */
+};
+
 /* What the sink tells the gateway. */
 struct sink_client {
 	void *ctx;
@@ -65,6 +80,8 @@ struct sink_client {
 	void (*revoke)(void *ctx, struct uuid printer);
 	/* Someone asked for a full report. */
 	void (*refresh)(void *ctx, struct uuid printer);
+	/* What is wanted of its camera: all of it, each time something changed. */
+	void (*camera)(void *ctx, struct uuid printer, const struct camera_channel *v, size_t n);
 	/* For the health page. */
 	int (*sessions)(void *ctx);
 	/* True when a session is there that takes this printer's tasks. */
@@ -77,6 +94,7 @@ struct sink_client {
 
 struct sink_counters {
 	int64_t rows, batches, failed, events, lag_most_ms;
+	int64_t history, history_lost; /* rows */
 };
 
 struct sink_ops {
@@ -84,6 +102,10 @@ struct sink_ops {
 	void (*touch)(struct sink *k, struct status *s);
 	/* s goes away; what was not written is lost. */
 	void (*forget)(struct sink *k, struct status *s);
+	/* Writes what is new of cameras. told, unless NULL, is called for each when that is done,
+	 * also when it cannot be. */
+	void (*camera)(struct sink *k, const struct camera_news *news, size_t n,
+	    void (*told)(void *ctx, struct uuid printer), void *ctx);
 	/* Writes what is left, gives up every printer, then calls done once. */
 	void (*stop)(struct sink *k, void (*done)(void *ctx), void *ctx);
 	/* Of tasks that the client was given. The printer is about to be told to start: answered by

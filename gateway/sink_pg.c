@@ -35,6 +35,8 @@ on_notify(void *ctx, const char *channel, const char *payload)
 	}
 	if (strcmp(channel, "printer_changed") == 0)
 		leases_changed(k->leases, printer);
+	else if (strcmp(channel, "printer_camera") == 0)
+		sink_pg_cameras(k, &printer, 1);
 	else if (strcmp(channel, "printer_task") == 0 && leases_get(k->leases, printer))
 		sink_pg_tasks_hurry(k);
 	else if (strcmp(channel, "printer_refresh") == 0 && leases_get(k->leases, printer))
@@ -79,7 +81,7 @@ on_left(void *ctx)
 {
 	struct sink_pg *k = ctx;
 
-	k->stopped(k->stopped_ctx);
+	history_stop(k->history, k->stopped, k->stopped_ctx);
 }
 
 void
@@ -112,7 +114,11 @@ counters(struct sink *base, struct sink_counters *out)
 {
 	struct sink_pg *k = (struct sink_pg *)base;
 
+	struct history_counters h = history_count(k->history);
+
 	*out = k->counters;
+	out->history = h.rows;
+	out->history_lost = h.lost;
 	memset(&k->counters, 0, sizeof(k->counters));
 }
 
@@ -124,6 +130,7 @@ free_sink(struct sink *base)
 	timer_stop(k->loop, &k->flush);
 	leases_free(k->leases);
 	pgq_free(k->q);
+	history_free(k->history);
 	sink_pg_drop_batches(k);
 	sink_pg_tasks_fini(k);
 	seal_private_free(k->key);
@@ -147,6 +154,7 @@ read_key(struct sink_pg *k)
 static const struct sink_ops ops = {
     .touch = sink_pg_touch,
     .forget = sink_pg_forget,
+    .camera = sink_pg_camera,
     .stop = stop,
     .task_starting = sink_pg_task_starting,
     .task_progress = sink_pg_task_progress,
@@ -159,7 +167,7 @@ struct sink *
 sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct sink_client *client)
 {
 	static const char *const channels[] = {
-	    "printer_changed", "printer_refresh", "printer_task", NULL};
+	    "printer_changed", "printer_refresh", "printer_task", "printer_camera", NULL};
 	struct sink_pg *k = calloc(1, sizeof(*k));
 	struct pgq_config qc = {cfg->conninfo, &gateway_sql, channels, on_up, NULL, on_notify, k};
 	struct lease_config lc = {cfg->name, cfg->sole, cfg->lease_ms, cfg->sessions_most};
@@ -178,6 +186,7 @@ sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct si
 		return NULL;
 	}
 	k->q = pgq_new(loop, &qc);
+	k->history = history_new(loop, cfg->conninfo);
 	k->leases = leases_new(loop, k->q, &lc, &hooks);
 	return &k->base;
 }

@@ -3,6 +3,7 @@
 #define GATEWAY_SINK_PG_H
 
 #include "auth/seal.h"
+#include "gateway/history.h"
 #include "gateway/lease.h"
 #include "gateway/sink.h"
 
@@ -15,6 +16,7 @@ struct sink_pg {
 	struct sink_client client;
 	struct pgq *q;
 	struct leases *leases;
+	struct history *history;
 	struct seal_private *key;
 	/* Writing: statuses that wait, oldest first. */
 	struct status *first, **last;
@@ -43,6 +45,12 @@ void sink_pg_flush(void *ctx);
 /* After the connection was freed: batches whose answer will not come. */
 void sink_pg_drop_batches(struct sink_pg *k);
 
+/* Asks what is wanted of the cameras of those of these printers that are ours, and hands it to the
+ * client. */
+void sink_pg_cameras(struct sink_pg *k, const struct uuid *printers, size_t n);
+/* Of struct sink_ops. */
+void sink_pg_camera(struct sink *base, const struct camera_news *news, size_t n,
+    void (*told)(void *ctx, struct uuid printer), void *ctx);
 /* Tasks; the last three are functions of struct sink_ops. */
 void sink_pg_tasks_look(void *ctx);
 /* Something was asked of a printer. */

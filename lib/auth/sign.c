@@ -15,6 +15,7 @@ enum { TEXT_MOST = 256 };
 static const char *const purposes[] = {
     [SIGN_UPLOAD] = "soloprint upload 1",
     [SIGN_DOWNLOAD] = "soloprint download 1",
+    [SIGN_CAMERA] = "soloprint camera 1",
 };
 
 struct signature {

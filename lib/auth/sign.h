@@ -17,13 +17,13 @@ enum {
 	SIGN_DISPOSITION_MOST = 64
 };
 
-enum sign_purpose { SIGN_UPLOAD, SIGN_DOWNLOAD };
+enum sign_purpose { SIGN_UPLOAD, SIGN_DOWNLOAD, SIGN_CAMERA };
 
 /* What a URL allows. Members that a purpose does not use stay zero. */
 struct sign_claim {
 	enum sign_purpose purpose;
-	struct uuid org, file;
-	int64_t part, size;     /* SIGN_UPLOAD */
+	struct uuid org, file;  /* file: SIGN_CAMERA: the printer */
+	int64_t part, size;     /* SIGN_UPLOAD; size: SIGN_CAMERA: pictures per second */
 	struct str disposition; /* SIGN_DOWNLOAD */
 	int64_t expires_s;      /* Unix time */
 };

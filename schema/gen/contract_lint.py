@@ -181,7 +181,7 @@ class Lint:
             response = self.contract.resolve(op.raw["responses"][status])
             content = response.get("content", {}).get("application/json")
             other = bool(response.get("content")) and content is None
-            bare = status in ("204", "302") or op.body_as == "staged"
+            bare = status == "204" or (status == "302" and not content) or op.body_as == "staged"
             self.need((content is None) == (bare or other), where, f"{status} and its body do not fit")
             if content:
                 self.need("example" in content, where, f"{status} has no example")

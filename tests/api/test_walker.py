@@ -67,7 +67,7 @@ def pair(make_organisation: Callable[[str], Org]) -> Pair:
 @pytest.mark.parametrize("op", OPERATIONS, ids=str)
 def test_own_key_reaches_own_objects(pair: Pair, op: Operation) -> None:
     answer = walk.call(pair.b.api, op, pair.of_b(op))
-    assert answer.status_code < 300, answer.text
+    assert answer.status_code < 300 or str(answer.status_code) == "302" in op.doc["responses"], answer.text
 
 
 @pytest.mark.parametrize("op", WITH_IDS, ids=str)

@@ -223,6 +223,14 @@ def test_a_cut_connection_is_no_news(world: World) -> None:
     assert world.status("cut")["connection"]["since"] == since
 
 
+def test_its_server_starts(world: World) -> None:
+    world.fleet.fault("away", "unavailable")
+    world.fleet.fault("away", "unreachable", on=False)
+    world.wait_reason("away", "starting", 40)
+    world.fleet.fault("away", "unavailable", on=False)
+    world.fleet.fault("away", "unreachable")
+
+
 def test_unreachable(world: World) -> None:
     world.wait_reason("away", "unreachable")
     world.fleet.fault("away", "unreachable", on=False)

@@ -156,7 +156,7 @@ class Nginx:
 
     def __enter__(self) -> Nginx:
         self.folder.chmod(0o755)
-        for name in ("run/api", "var/tmp", "docs/reference", "tls", "storage/tmp", "storage/staging"):
+        for name in ("run/api", "run/publish", "run/nginx", "var/tmp", "docs/reference", "tls", "storage/tmp", "storage/staging"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "docs/reference/index.html").write_text("<!DOCTYPE html><title>API</title>")
         certificates.ensure(self.folder / "tls")

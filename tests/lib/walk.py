@@ -11,6 +11,7 @@ from typing import Any
 
 import files
 import httpx
+import pictures
 from api import Api
 from contract import Contract, Operation
 from operations import make_operation
@@ -135,6 +136,11 @@ def objects_of(org: Org, op: Operation, canary: str) -> dict[str, str]:
         made = files.register(org, len(BODIES[op.id]()))
         return {"file_id": made["file_id"], "part": "1", "?": files.path_of(made["upload"]["url"]).split("?")[1]}
     ids = {name: make_object(org, name, canary) for name in op.path_names}
+    if op.id in ("getCameraSnapshot", "getCameraStream"):
+        pictures.serve_once(org.stack, ids["printer_id"])
+    if op.id == "getCameraStream":
+        signed = org.api.get(f"/v1/printers/{ids['printer_id']}/camera/stream", expect=302).json()["url"]
+        ids["?"] = files.path_of(signed).split("?")[1]
     for member, kind in BODY_OBJECTS.get(op.id, []):
         ids[f"@{member}"] = make_object(org, kind, canary)
     if op.id == "getStoredFile":

@@ -34,7 +34,7 @@ def add_up(p: argparse.ArgumentParser) -> None:
     p.add_argument("--listen", action="append", metavar="ADDRESS", help="default: 127.0.0.1 and ::1")
     p.add_argument("--make", metavar="MAKE", help="build first with this make")
     p.add_argument("--no-demo", action="store_true", help="no demo organisation and no virtual fleet")
-    p.add_argument("--fleet", type=int, metavar="N", help="virtual printers (default 3)")
+    p.add_argument("--fleet", type=int, metavar="N", help="virtual printers (default 5)")
     p.add_argument("--gateway-ca", metavar="FILE", help="CAs of printers' certificates (default: the virtual fleet's)")
     p.add_argument("--gateways", type=int, metavar="N", help="gateway processes (default 1)")
     p.add_argument("--couriers", type=int, metavar="N", help="courier processes (default 1)")

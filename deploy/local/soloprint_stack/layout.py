@@ -181,6 +181,8 @@ def make_folders(at: Layout) -> None:
     make_folder(at.pg_socket, 0o750, owner)
     make_folder(at.redis_socket.parent, 0o750, owner)
     make_folder(at.run / "api", 0o2750, api)
+    make_folder(at.run / "publish", 0o700, at.user("soloprint-gateway"))
+    make_folder(at.run / "nginx", 0o700, owner)
     # Written by nginx, the API and the courier; nobody else enters.
     for path in (at.storage, *(at.storage / name for name in ("blobs", "staging", "tmp"))):
         make_folder(path, 0o2770, api)

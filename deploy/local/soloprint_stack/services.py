@@ -71,14 +71,16 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
         "SOLOPRINT_DB": at.conninfo("soloprint_gateway"),
         "SOLOPRINT_GATEWAY_KEY": str(at.var / "keys" / "gateway.key"),
         "SOLOPRINT_GATEWAY_NAME": name,
+        "SOLOPRINT_GATEWAY_PUBLISH": f"{at.run}/publish/pub.sock",
         "SOLOPRINT_GATEWAY_DISCOVERY": "all",
         "SOLOPRINT_STORAGE": str(at.storage),
     }
     # Without printers of its own a stack trusts no printer: its own CA signs none.
     ca = settings.gateway_ca or str(fleet_ca(at) if settings.fleet else at.ca)
     env["SOLOPRINT_GATEWAY_CA"] = ca
-    if settings.fleet:  # the virtual printers' storage: each has a port behind all the others'
+    if settings.fleet:  # where virtual printers have what real ones have at ports of their own
         env["SOLOPRINT_GATEWAY_FTPS_PORT"] = f"+{2 * settings.fleet + 1}"
+        env["SOLOPRINT_GATEWAY_CAMERA_PORT"] = f"+{3 * settings.fleet + 1}"
     command = [str(at.bin / "soloprint-gateway")]
     return Service(name, command, at.user("soloprint-gateway"), env | settings.env, umask="0077")
 
@@ -99,14 +101,14 @@ def fleet_ca(at: Layout) -> Path:
 
 
 def fleet_ports(settings: Settings) -> int:
-    """Per printer its relay, its listener and its storage; and one of the fleet itself."""
-    return 3 * settings.fleet + 1
+    """Per printer its relay, its listener, its storage and its camera; and one of the fleet itself."""
+    return 4 * settings.fleet + 1
 
 
 def fleet(at: Layout, settings: Settings) -> Service:
     command = [sys.executable, "-B", str(at.var / "fleet-src" / "fleet"), "--dir", str(at.fleet)]
     command += ["--printers", str(settings.fleet), "--port-base", str(settings.fleet_port)]
-    command += ["--time-scale", "20", "--autoplay"]
+    command += ["--time-scale", "20", "--autoplay", "--mixed"]
     return Service("fleet", command, at.user("soloprint"), umask="0022", stop_ms=8000)
 
 
@@ -120,6 +122,8 @@ def nginx(at: Layout) -> Service:
         '\tcase "$line" in *" (nginx) "?" "[0-9]*" $old $old "*) kill -QUIT "${line%% *}" ;; esac\n'
         "done\n"
     )
+    # A killed master leaves its sockets behind, and would not start on them.
+    orphans += f"rm -f '{at.run}/publish/pub.sock' '{at.run}/nginx/sub.sock'\n"
     # As root its master reads the key and its workers are the user "soloprint".
     return Service("nginx", [*command, "-g", "daemon off;"], before=orphans, stop_signal="QUIT", stop_ms=8000)
 

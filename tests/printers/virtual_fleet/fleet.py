@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import ftps
+from . import camera as pictures
+from . import ftps, rtsp
 from . import printer as behaviour
 from . import relay as network
 from .broker import Broker, Listener
@@ -60,6 +61,7 @@ class Entry:
     port: int
     inner_port: int
     ftps_port: int = 0  # 0: no storage
+    camera_port: int = 0  # 0: no camera of its own
     protocol: str = "bambu"
 
 
@@ -68,6 +70,13 @@ def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
     return [
         {"name": f"{names[i % len(names)]} {i + 1}", "model": names[i % len(names)]} for i in range(count)
     ]
+
+
+def mixed_printers(count: int) -> list[Json]:
+    """The first two of Bambu, one of each other protocol, then more of Bambu."""
+    bambu = default_printers(max(count - len(DEVICES), min(count, 2)))
+    others = [{"name": f"{kind.__name__} {i}", "protocol": name} for i, (name, kind) in enumerate(DEVICES.items(), 3)]
+    return (bambu[:2] + others + bambu[2:])[:count]
 
 
 def free_run(length: int) -> tuple[int, list[socket.socket]]:
@@ -109,7 +118,7 @@ def _free(port: int) -> bool:
 
 class Fleet:
     """Ports: base + i is printer i; then one for the fleet and, unless direct, one listener per printer and
-    one of each printer's storage."""
+    one of each printer's storage and of its camera."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -117,7 +126,7 @@ class Fleet:
         count = len(options.printers)
         base, self.claimed = options.port_base, []
         if not base:
-            base, self.claimed = free_run(count + 1 if options.direct else 3 * count + 1)
+            base, self.claimed = free_run(count + 1 if options.direct else 4 * count + 1)
         inner = base if options.direct else base + count + 1
         stores = not options.direct and not options.mute and ftps.available()
         if not stores and not options.direct:
@@ -132,7 +141,13 @@ class Fleet:
             {} if options.direct else {e.serial: network.Relay(e.port, e.inner_port) for e in self.entries}
         )
         for index, entry in enumerate(self.entries):
-            entry.ftps_port = base + 2 * count + 1 + index if stores and entry.protocol == "bambu" else 0
+            bambu = entry.protocol == "bambu"
+            entry.ftps_port = base + 2 * count + 1 + index if stores and bambu else 0
+            spec = options.printers[index]
+            sends = entry.model in pictures.MODELS or bool(spec.get("liveview") and rtsp.available())
+            sends = sends and bambu and not options.direct and not options.mute
+            entry.camera_port = base + 3 * count + 1 + index if sends else 0
+        self.cameras: dict[str, pictures.Camera | rtsp.Video] = {}
         self.storages: ftps.Servers | None = None
         self.printers: dict[str, Printer] = {}
         self.changed_codes: dict[str, str] = {}
@@ -188,6 +203,27 @@ class Fleet:
             ]
         )
 
+    async def _open_cameras(self) -> None:
+        for entry in self.entries:
+            if entry.camera_port and entry.model not in pictures.MODELS:
+                self.cameras[entry.serial] = rtsp.Video(
+                    entry.camera_port,
+                    self.authority.leaf(entry.serial),
+                    self.authority.leaf_key_path,
+                    functools.partial(self._code, entry),
+                    functools.partial(self.printers.get, entry.serial),
+                )
+                await self.cameras[entry.serial].start()
+            elif entry.camera_port:
+                self.cameras[entry.serial] = pictures.Camera(
+                    entry.camera_port,
+                    self.authority.leaf(entry.serial),
+                    self.authority.leaf_key_path,
+                    functools.partial(self._code, entry),
+                    functools.partial(self.printers.get, entry.serial),
+                )
+                await self.cameras[entry.serial].start()
+
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -220,6 +256,7 @@ class Fleet:
             for entry, spec in zip(self.entries, self.options.printers, strict=True):
                 await self._start_one(entry, spec)
             self._open_storages()
+            await self._open_cameras()
         await Server(self.options.folder, self._control).start()
         self._write_fleet_json()
 
@@ -242,7 +279,7 @@ class Fleet:
         rows = [
             {"name": e.name, "model": e.model, "host": "127.0.0.1", "port": e.port, "serial": e.serial}
             | {"access_code": e.access_code, "ca": str(self.authority.path), "protocol": e.protocol}
-            | {"ftps_port": e.ftps_port}
+            | {"ftps_port": e.ftps_port, "camera_port": e.camera_port}
             for e in self.entries
         ]
         path = self.options.folder / "fleet.json"
@@ -335,6 +372,10 @@ class Fleet:
         """How many printers were ever sent a request: sessions that got as far as talking."""
         return len(self.asked)
 
+    async def _op_connects(self, _request: Json) -> Any:
+        """When printers were connected to, in order, in seconds of the monotonic clock."""
+        return sorted(at for relay in self.relays.values() for at in relay.times)
+
     async def _op_state(self, request: Json) -> Any:
         entry = self._find(request)
         printer = self.printers.get(entry.serial)
@@ -349,6 +390,8 @@ class Fleet:
         if printer is not None:
             out |= {"gcode_state": printer.record["gcode_state"], "reports": printer.reports}
             out |= {"garbage_sent": printer.garbage_sent, "faults": sorted(printer.faults)}
+        if entry.serial in self.cameras:
+            out["camera"] = self.cameras[entry.serial].describe()
         if relay is not None:
             out |= {"sessions": relay.sessions, "accepted": relay.accepted}
             out["faults"] = sorted(out.get("faults", []) + list(relay.faults))
@@ -367,8 +410,9 @@ class Fleet:
         return {each.name: each.stat().st_size for each in sorted(folder.iterdir())} if folder.exists() else {}
 
     async def _op_publish(self, request: Json) -> Any:
-        """Any text on the report topic."""
-        self.bus.publish(self._find(request).serial, str(request["payload"]).encode())
+        """Any text on the report topic; retain: the broker keeps it for those who come later."""
+        payload, retain = str(request["payload"]).encode(), bool(request.get("retain"))
+        self.bus.publish(self._find(request).serial, payload, retain)
 
     async def _op_set(self, request: Json) -> Any:
         printer = self.printers[self._find(request).serial]
@@ -404,6 +448,14 @@ class Fleet:
         printer = self.printers[self._find(request).serial]
         printer.record["hms"] = [{"attr": int(e["attr"]), "code": int(e["code"])} for e in request["entries"]]
         printer.touch()
+
+    async def _op_camera(self, request: Json) -> Any:
+        """fps: pictures per second; show: the certificate of another serial number."""
+        camera = self.cameras[self._find(request).serial]
+        if isinstance(camera, pictures.Camera):
+            camera.fps = float(request.get("fps", camera.fps))
+        if "show" in request:
+            camera.show(self.authority.leaf(request["show"]))
 
     async def _op_scale(self, request: Json) -> Any:
         self.clock.scale = float(request["scale"])

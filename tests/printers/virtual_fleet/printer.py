@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import ftps, garbage
+from . import camera, ftps, garbage
 from .delta import delta
 from .job import Job, Player
 from .models import FUN, SIGNATURE_REQUIRED, Json, Model, first_report, modules
@@ -33,6 +33,7 @@ FAULTS = (
     "no_acks",
     "busy",
     "sticky",
+    *camera.FAULTS,
     *ftps.FAULTS,
 )
 Send = Callable[[bytes], None]
