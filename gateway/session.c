@@ -58,7 +58,7 @@ tell_state(struct session *s, enum printer_state to, enum job_outcome outcome)
 
 	if (printer_state_busy(to))
 		tasks_started(s->tasks, &s->status.record, &origin.operation, &origin.file);
-	print_follow(&s->status, s->told, to,
+	print_follow(&s->status, to,
 	    outcome != OUTCOME_NONE ? outcome : s->status.record.job.outcome, &origin);
 	status_event(&s->status, e);
 	if (s->told == PRINTER_OFFLINE)
@@ -244,6 +244,7 @@ session_failed(struct session *s, enum conn_reason reason)
 	end_connection(s);
 	s->g->counters.failures++;
 	s->status.failures++;
+	s->status.print_unsure = true;
 	s->reporting = false;
 	if (reason == REASON_UNREACHABLE && was_reporting)
 		reason = REASON_CONNECTION_LOST;
@@ -346,6 +347,7 @@ session_report(struct session *s, uint32_t changed, enum conn_reason limits)
 	session_heard(s);
 	s->reporting = s->proven = true;
 	s->reports++;
+	print_verify(&s->status);
 	s->status.seen_ms = clock_unix_ms();
 	s->status.changed |= changed;
 	timer_stop(s->g->loop, &s->offline);

@@ -22,7 +22,7 @@ struct work {
 	enum conn_state conn;
 	enum conn_reason reason;
 	int64_t since_ms;
-	struct str errors; /* codes, divided by blanks */
+	struct str errors;  /* codes, divided by blanks */
 	struct work_print { /* which it was at, as last written; id zero: none */
 		struct uuid id;
 		struct str name;

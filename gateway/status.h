@@ -68,7 +68,7 @@ struct status {
 	int n_events;              /* not written yet, oldest first */
 	struct notes notes;        /* for the history, once this is written */
 	struct status_print print; /* the last one; at_print: it runs */
-	bool at_print;
+	bool at_print, print_unsure;
 	struct status_print prints[STATUS_PRINTS];
 	int n_prints; /* not written yet */
 	/* Of the connection, for diagnostics. */
