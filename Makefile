@@ -220,7 +220,8 @@ bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, file
 	$(VENV)/bin/python tests/bench/files.py || rc=1; \
 	$(BUILD)/bench/gateway_cpu || rc=1; \
 	$(VENV)/bin/python tests/bench/gateway_rows.py || rc=1; \
-	$(VENV)/bin/python tests/bench/gateway_scale.py --steps 100,1000,5000 || rc=1; exit $$rc
+	$(VENV)/bin/python tests/bench/gateway_scale.py --steps 100,1000,5000 || rc=1; \
+	$(VENV)/bin/python tests/bench/gateway_two.py --printers 3000 --rate 0.1 || rc=1; exit $$rc
 
 # Fuzz targets: with FUZZ=1 (clang) they search, else they replay stored inputs.
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
