@@ -33,9 +33,7 @@ init(const struct driver_config *cfg)
 	must(env != NULL);
 	env->loop = cfg->loop;
 	env->http = cfg->http;
-	env->tokener = json_tokener_new_ex(DEPTH_MOST);
-	must(env->tokener != NULL);
-	json_tokener_set_flags(env->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	env->tokener = reading_tokener(DEPTH_MOST);
 	return env;
 }
 
@@ -157,8 +155,8 @@ moonraker_call(
 	return sent ? id : 0;
 }
 
-/* The key may be needed here when the upgrade was let in without. Not an "agent": of those Moonraker
- * takes one of a name, and a half-dead session of ours would hold it. */
+/* The key may be needed here when the upgrade was let in without. Not an "agent": of those
+ * Moonraker takes one of a name, and a half-dead session of ours would hold it. */
 static void
 identify(struct moonraker *m)
 {
@@ -558,27 +556,13 @@ take_notification(struct moonraker *m, struct json_object *msg)
 	}
 }
 
-static struct json_object *
-parse(struct json_tokener *t, struct str text)
-{
-	struct json_object *v;
-
-	json_tokener_reset(t);
-	v = json_tokener_parse_ex(t, text.p, (int)text.n);
-	if (json_tokener_get_error(t) == json_tokener_success &&
-	    json_tokener_get_parse_end(t) == text.n && json_object_is_type(v, json_type_object))
-		return v;
-	json_object_put(v);
-	return NULL;
-}
-
 static void
 on_message(void *ctx, struct str text)
 {
 	struct moonraker *m = ctx;
 	struct gateway_counters *count = &session_gateway(m->s)->counters;
 	int64_t start = clock_mono_us(), parsed;
-	struct json_object *msg = text.n ? parse(m->env->tokener, text) : NULL;
+	struct json_object *msg = text.n ? reading_object(m->env->tokener, text) : NULL;
 
 	parsed = clock_mono_us();
 	count->reports++;

@@ -20,19 +20,6 @@ on_sent(void *ctx, int64_t bytes)
 	session_upload_progress(m->s, bytes);
 }
 
-static struct json_object *
-parse(struct json_tokener *t, struct str text)
-{
-	struct json_object *v;
-
-	json_tokener_reset(t);
-	v = text.n > 0 && text.n < INT_MAX ? json_tokener_parse_ex(t, text.p, (int)text.n) : NULL;
-	if (json_object_is_type(v, json_type_object))
-		return v;
-	json_object_put(v);
-	return NULL;
-}
-
 static enum upload_end
 judge(const struct http_reply *r, const char *words)
 {
@@ -51,7 +38,7 @@ on_uploaded(void *ctx, const struct http_reply *r)
 {
 	struct moonraker *m = ctx;
 	struct transfer *t = m->transfer;
-	struct json_object *answer = parse(m->env->tokener, r->body);
+	struct json_object *answer = reading_object(m->env->tokener, r->body);
 	struct json_object *item = reading_member(answer, "item");
 	char words[MOONRAKER_WORDS] = "", remote[sizeof(t->remote)] = "";
 	enum upload_end end = UPLOAD_DONE;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/octoprint_link.h"
+#include "gateway/reading.h"
 
 enum {
 	/* Its server has one thread: no oftener than that. */
@@ -33,7 +34,7 @@ init(const struct driver_config *cfg)
 
 	must(env != NULL && cfg->http != NULL);
 	env->http = cfg->http;
-	env->tokener = octo_tokener_new();
+	env->tokener = reading_tokener(OCTO_DEPTH);
 	return env;
 }
 
@@ -196,7 +197,7 @@ json_of(struct octo *o, const struct http_reply *r)
 
 	if (r->fault != HTTP_OK || r->status != 200)
 		return NULL;
-	v = octo_parse(o->env->tokener, r->body);
+	v = reading_object(o->env->tokener, r->body);
 	count->parse_us += clock_mono_us() - start;
 	if (!v)
 		count->ignored++;

@@ -209,7 +209,7 @@ is_gcode(const struct transfer *t)
 static bool
 take_path(struct octo *o, struct str body, char *out, size_t size)
 {
-	struct json_object *v = octo_parse(o->env->tokener, body), *file;
+	struct json_object *v = reading_object(o->env->tokener, body), *file;
 	bool good;
 
 	file = reading_member(reading_member(v, "files"), "local");
