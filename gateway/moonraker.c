@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/http_url.h"
 #include "gateway/moonraker_link.h"
 #include "gateway/reading.h"
 
@@ -157,8 +156,8 @@ moonraker_call(
 	return sent ? id : 0;
 }
 
-/* The key may be needed here when the upgrade was let in without. Not an "agent": of those Moonraker
- * takes one of a name, and a half-dead session of ours would hold it. */
+/* The key may be needed here when the upgrade was let in without. Not an "agent": of those
+ * Moonraker takes one of a name, and a half-dead session of ours would hold it. */
 static void
 identify(struct moonraker *m)
 {
@@ -638,7 +637,7 @@ connect_to(void *d, const char *address, int port)
 {
 	struct moonraker *m = d;
 	struct http_header key = {"X-Api-Key", session_secret(m->s)};
-	char url[128];
+	char url[MOONRAKER_URL];
 	struct ws_options o = {.url = url,
 	    .address = address,
 	    .headers = &key,
@@ -649,7 +648,7 @@ connect_to(void *d, const char *address, int port)
 	m->stream_url[0] = m->snapshot_url[0] = '\0';
 	snprintf(m->address, sizeof(m->address), "%s", address);
 	m->port = port;
-	if (!http_url(url, sizeof(url), "http", address, port, "", "/websocket")) {
+	if (!moonraker_url(m, url, sizeof(url), "/websocket")) {
 		fail(m, REASON_UNREACHABLE);
 		return;
 	}
