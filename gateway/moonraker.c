@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/http_url.h"
 #include "gateway/moonraker_link.h"
 #include "gateway/reading.h"
 
@@ -622,7 +621,7 @@ connect_to(void *d, const char *address, int port)
 {
 	struct moonraker *m = d;
 	struct http_header key = {"X-Api-Key", session_secret(m->s)};
-	char url[128];
+	char url[MOONRAKER_URL];
 	struct ws_options o = {.url = url,
 	    .address = address,
 	    .headers = &key,
@@ -633,7 +632,7 @@ connect_to(void *d, const char *address, int port)
 	m->stream_url[0] = m->snapshot_url[0] = '\0';
 	snprintf(m->address, sizeof(m->address), "%s", address);
 	m->port = port;
-	if (!http_url(url, sizeof(url), "http", address, port, "", "/websocket")) {
+	if (!moonraker_url(m, url, sizeof(url), "/websocket")) {
 		fail(m, REASON_UNREACHABLE);
 		return;
 	}
