@@ -119,10 +119,8 @@ struct http_reply {
 };
 typedef void (*http_done)(void *ctx, const struct http_reply *reply);
 
-/* NULL when libcurl does not work here. */
-struct http *http_new(struct loop *loop);
-/* No client may be left. */
-void http_free(struct http *h);
+struct http *http_new(struct loop *loop); /* NULL when libcurl does not work here */
+void http_free(struct http *h);           /* no client may be left */
 
 /* Copies the options. */
 struct http_client *http_client_new(struct http *h, const struct http_client_options *o);

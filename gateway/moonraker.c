@@ -157,8 +157,8 @@ moonraker_call(
 	return sent ? id : 0;
 }
 
-/* The key may be needed here when the upgrade was let in without. An "agent" would have to be the
- * only one of its name. */
+/* The key may be needed here when the upgrade was let in without. Not an "agent": of those Moonraker
+ * takes one of a name, and a half-dead session of ours would hold it. */
 static void
 identify(struct moonraker *m)
 {
@@ -166,8 +166,8 @@ identify(struct moonraker *m)
 
 	buf_init(&p, 8192);
 	buf_str(&p,
-	    STR("{\"client_name\":\"SoLoPrint\",\"version\":\"1\",\"type\":\"agent\","
-		"\"url\":\"https://github.com/soloprint\""));
+	    STR("{\"client_name\":\"SoLoPrint\",\"version\":\"1\",\"type\":\"other\","
+		"\"url\":\"https://www.soloprint.app\""));
 	if (session_secret(m->s)[0]) {
 		buf_str(&p, STR(",\"api_key\":"));
 		buf_json_str(&p, str_from(session_secret(m->s)));

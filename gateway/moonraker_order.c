@@ -210,10 +210,12 @@ write_home(const struct moonraker *m, const struct command *c, struct buf *b)
 static void
 write_axis(struct buf *b, char axis, int32_t um)
 {
-	int32_t whole = um < 0 ? -um : um;
+	int32_t whole;
 
-	if (um != REC_NONE && um != 0)
-		buf_fmt(b, " %c%s%d.%03d", axis, um < 0 ? "-" : "", whole / 1000, whole % 1000);
+	if (um == REC_NONE || um == 0)
+		return;
+	whole = um < 0 ? -um : um;
+	buf_fmt(b, " %c%s%d.%03d", axis, um < 0 ? "-" : "", whole / 1000, whole % 1000);
 }
 
 static bool

@@ -67,7 +67,7 @@ take_camera(struct json_object *v)
 {
 	struct camera_source c;
 
-	octo_take_camera(v, runs % 2 ? "192.0.2.7" : "2001:db8::7", 5000, &c);
+	octo_take_camera(v, "octopi", runs % 2 ? "192.0.2.7" : "2001:db8::7", 5000, &c);
 	check_text(c.url, sizeof(c.url));
 	must((c.kind == CAMERA_NONE) == (c.url[0] == '\0'));
 	must(c.kind == CAMERA_NONE || strncmp(c.url, "http", 4) == 0);

@@ -497,7 +497,7 @@ camera_is(const char *webcam, int port, int kind, const char *url)
 
 	snprintf(text, sizeof(text), "{\"webcam\":%s}", webcam);
 	v = octo_parse(tokener, str_from(text));
-	octo_take_camera(v, "192.0.2.7", port, &c);
+	octo_take_camera(v, "octopi.local", "192.0.2.7", port, &c);
 	is_int((int)c.kind, kind, webcam);
 	is_z(c.url, url, "its address");
 	json_object_put(v);
@@ -519,6 +519,8 @@ test_cameras(void)
 		"http://192.0.2.7:8081/webcam/?action=stream"},
 	    {"{\"webcams\":[{\"compat\":null},{\"compat\":{\"stream\":\"/s\",\"snapshot\":\"http://localhost/p\"}}]}",
 		80, CAMERA_HTTP, "http://192.0.2.7/p"},
+	    {"{\"snapshotUrl\":\"http://OctoPi.local:8080/p\"}", 80, CAMERA_HTTP,
+		"http://192.0.2.7:8080/p"},
 	    {"{\"streamUrl\":\"/x\",\"webcamEnabled\":false}", 80, CAMERA_NONE, ""},
 	    {"{\"streamUrl\":\"http://evil.example/x\"}", 80, CAMERA_NONE, ""},
 	    {"{\"streamUrl\":\"//169.254.169.254/latest\"}", 80, CAMERA_NONE, ""},

@@ -1,5 +1,5 @@
 """An OctoPrint imitated at the socket: REST and the raw websocket. Refuses what the real one refuses;
-tests/printers/test_octoprint.py asks both the same.
+tests/printers/test_virtual_octoprint.py asks both the same.
 """
 
 from __future__ import annotations
