@@ -226,7 +226,7 @@ bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, file
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 FUZZ_SECONDS ?= 60
-FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_camera% fuzz_prusalink% fuzz_octoprint% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
+FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_moonraker% fuzz_camera% fuzz_prusalink% fuzz_octoprint% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
              $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o) \
              $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O))
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(GENERATED) \
@@ -261,7 +261,7 @@ $(VENV)/stamp: tests/requirements.txt
 venv: ; @test -e $(VENV)/stamp -a ! tests/requirements.txt -nt $(VENV)/stamp || $(MAKE) -s $(VENV)/stamp
 
 # A real OctoPrint, which the tests of its driver run; without it they are skipped, loudly.
-OCTOPRINT := tests/printers/octoprint/.venv
+OCTOPRINT := tests/.octoprint
 $(OCTOPRINT)/stamp: tests/printers/octoprint/requirements.txt
 	@echo "  VENV  $(OCTOPRINT)"
 	@rm -rf $(OCTOPRINT) && python3 -m venv $(OCTOPRINT) && \

@@ -239,9 +239,15 @@ class World:
     """A fleet, an organisation that has its printers, and gateways."""
 
     def __init__(
-        self, postgres: Postgres, printers: list[dict[str, Any]], flags: tuple[str, ...] = ()
+        self,
+        postgres: Postgres,
+        printers: list[dict[str, Any]],
+        flags: tuple[str, ...] = (),
+        like: World | None = None,
     ) -> None:
+        """like: another world with the same keys and the same CA, so that the same gateways serve both."""
         self.postgres = postgres
+        self.like = like
         self.specs = printers
         self.flags = flags
         self.gateways: list[Gateway] = []
@@ -251,7 +257,9 @@ class World:
         with contextlib.ExitStack() as stack:
             self.folder = short_folder("slp-gw-")
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.keys = Keys(self.folder)
+            self.keys = self.like.keys if self.like else Keys(self.folder)
+            if self.like:
+                shutil.copytree(self.like.fleet.ca.parent, self.folder / "fleet" / "ca")
             (self.folder / "store").mkdir()
             self.fleet = stack.enter_context(RunningFleet(self.folder / "fleet", self.specs, *self.flags))
             self.db = self.postgres.connect()

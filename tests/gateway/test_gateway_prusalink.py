@@ -33,6 +33,7 @@ PRINTERS: list[dict[str, Any]] = [
     printer("mute"),
     printer("cut"),
     printer("away"),
+    printer("boots"),
     printer("other", protocol="bambu", model="A1", job={}),
 ]
 FLAGS = ("--time-scale", "60")
@@ -56,6 +57,7 @@ def gateway(world: World) -> Iterator[Gateway]:
     world.update("serial", serial="OTHER")
     world.fleet.fault("keys-only", "no_challenge")
     world.fleet.fault("away", "unreachable")
+    world.fleet.fault("boots", "unavailable")
     running = world.start_gateway()
     yield running
     assert running.stop() == 0
@@ -224,11 +226,9 @@ def test_a_cut_connection_is_no_news(world: World) -> None:
 
 
 def test_its_server_starts(world: World) -> None:
-    world.fleet.fault("away", "unavailable")
-    world.fleet.fault("away", "unreachable", on=False)
-    world.wait_reason("away", "starting", 40)
-    world.fleet.fault("away", "unavailable", on=False)
-    world.fleet.fault("away", "unreachable")
+    world.wait_reason("boots", "starting", 40)
+    world.fleet.fault("boots", "unavailable", on=False)
+    world.wait_connected("boots", timeout_s=45)
 
 
 def test_unreachable(world: World) -> None:

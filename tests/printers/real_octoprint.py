@@ -19,7 +19,7 @@ from typing import Any
 from virtual_fleet.broker import die_with_parent
 from virtual_fleet.harness import wait_for
 
-VENV = Path(__file__).resolve().parent / "octoprint" / ".venv"
+VENV = Path(__file__).resolve().parent.parent / ".octoprint"
 PROGRAM = VENV / "bin" / "octoprint"
 MISSING = f"no OctoPrint in {VENV}: run make octoprint"
 # API keys, by user: what SoLoPrint's has is what docs/gateway.md asks for.
