@@ -132,7 +132,7 @@ $(BUILD)/bin/soloprintctl: $(CTL_O) $(LIB_A)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $(CTL_O) $(LIB_A) $(shell pkg-config --libs $(PKGS_CTL))
 
--include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj -name '*.d')
+-include $(shell [ -d $(BUILD)/obj ] && find $(BUILD)/obj $(wildcard $(BUILD)/unit) -name '*.d')
 
 # The viewers come through npm; without it the plain reference page stands in for them.
 $(BUILD)/docs.stamp: schema/gen/docs_bundle.sh $(wildcard schema/gen/pages/*) $(GEN)/contract.stamp
@@ -219,13 +219,14 @@ bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, file
 	$(VENV)/bin/python tests/bench/bench.py || rc=1; \
 	$(VENV)/bin/python tests/bench/files.py || rc=1; \
 	$(BUILD)/bench/gateway_cpu || rc=1; \
-	$(VENV)/bin/python tests/bench/gateway_scale.py || rc=1; exit $$rc
+	$(VENV)/bin/python tests/bench/gateway_rows.py || rc=1; \
+	$(VENV)/bin/python tests/bench/gateway_scale.py --steps 100,1000,5000 || rc=1; exit $$rc
 
 # Fuzz targets: with FUZZ=1 (clang) they search, else they replay stored inputs.
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 FUZZ_SECONDS ?= 60
-FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_camera% fuzz_prusalink% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
+FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_moonraker% fuzz_camera% fuzz_prusalink% fuzz_octoprint% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
              $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o) \
              $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O))
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(GENERATED) \
@@ -260,7 +261,7 @@ $(VENV)/stamp: tests/requirements.txt
 venv: ; @test -e $(VENV)/stamp -a ! tests/requirements.txt -nt $(VENV)/stamp || $(MAKE) -s $(VENV)/stamp
 
 # A real OctoPrint, which the tests of its driver run; without it they are skipped, loudly.
-OCTOPRINT := tests/printers/octoprint/.venv
+OCTOPRINT := tests/.octoprint
 $(OCTOPRINT)/stamp: tests/printers/octoprint/requirements.txt
 	@echo "  VENV  $(OCTOPRINT)"
 	@rm -rf $(OCTOPRINT) && python3 -m venv $(OCTOPRINT) && \

@@ -80,5 +80,7 @@ void timers_run(struct courier *c);
 /* Forgets finished jobs and expired idempotency keys (timer jobs_prune). */
 void timer_jobs_prune(struct courier *c);
 void timer_tasks_expire(struct courier *c);
+/* Makes the coming months of the printers' history and drops those of 90 days ago. */
+void timer_printer_history(struct courier *c);
 
 #endif

@@ -35,3 +35,7 @@ SELECT next, jobs, keys FROM sec.jobs_prune($1, $2, $3);
 
 -- name: tasks_expire :one
 SELECT sec.tasks_expire() AS n;
+
+-- name: printer_history_months :one
+-- params: interval
+SELECT made, dropped FROM sec.printer_history_months($1);

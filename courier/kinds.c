@@ -19,9 +19,10 @@ const struct job_kind job_kinds[] = {
 const size_t n_job_kinds = sizeof(job_kinds) / sizeof(job_kinds[0]) - 1;
 
 const struct timer timers[] = {
-    {"jobs_prune", timer_jobs_prune},     /* what ended long ago */
-    {"store_sweep", timer_store_sweep},   /* what is in the store and nobody's */
-    {"tasks_expire", timer_tasks_expire}, /* what no gateway began in time */
-    {NULL, NULL},                         /* the end */
+    {"jobs_prune", timer_jobs_prune},           /* what ended long ago */
+    {"store_sweep", timer_store_sweep},         /* what is in the store and nobody's */
+    {"tasks_expire", timer_tasks_expire},       /* what no gateway began in time */
+    {"printer_history", timer_printer_history}, /* months to come, months gone by */
+    {NULL, NULL},                               /* the end */
 };
 const size_t n_timers = sizeof(timers) / sizeof(timers[0]) - 1;

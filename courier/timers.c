@@ -11,6 +11,7 @@ enum {
 };
 
 #define PRUNE_AGE STR("30 days")
+#define HISTORY_AGE STR("90 days")
 
 static struct str
 claim(struct courier *c)
@@ -95,4 +96,17 @@ timer_tasks_expire(struct courier *c)
 	q = pg_query(c->scratch, &SQL_tasks_expire);
 	if (courier_ask(c, q) && rows_i64(q, 0, "n") > 0)
 		log_info("tasks of printers expired", LOG_I("tasks", rows_i64(q, 0, "n")));
+}
+
+void
+timer_printer_history(struct courier *c)
+{
+	struct query *q;
+
+	arena_reset(c->scratch);
+	q = pg_query(c->scratch, &SQL_printer_history_months);
+	bind_str(q, HISTORY_AGE);
+	if (courier_ask(c, q) && (rows_i64(q, 0, "made") > 0 || rows_i64(q, 0, "dropped") > 0))
+		log_info("months of history", LOG_I("made", rows_i64(q, 0, "made")),
+		    LOG_I("dropped", rows_i64(q, 0, "dropped")));
 }

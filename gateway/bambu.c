@@ -300,7 +300,8 @@ on_message(struct mosquitto *m, void *ctx, const struct mosquitto_message *msg)
 	b->counted = BIO_number_read(SSL_get_rbio(mosquitto_ssl_get(m)));
 	count->reports++;
 	count->report_bytes += (int64_t)text.n;
-	report = text.n > REPORT_MOST ? NULL : bambu_parse(b->env->tokener, text);
+	/* What a broker has kept is of another time. */
+	report = msg->retain || text.n > REPORT_MOST ? NULL : bambu_parse(b->env->tokener, text);
 	parsed = clock_mono_us();
 	count->parse_us += parsed - start;
 	answered = report && bambu_answer_read(report, &answer);

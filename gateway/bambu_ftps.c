@@ -16,7 +16,7 @@
 #include "base/log.h"
 
 enum {
-	RUNNING_MOST = 64,
+	RUNNING_MOST = 256,
 	STACK = 256 * 1024,
 	CONNECT_S = 10,
 	ANSWER_S = 60,         /* for each answer; the slowest "stored" was seen after 30 s */
@@ -117,6 +117,19 @@ on_progress(void *ctx, curl_off_t down_all, curl_off_t down, curl_off_t up_all, 
 	return j->stalled || atomic_load(&j->cancelled);
 }
 
+/* Also a cancelled job is tidied up after, unless the process ends. */
+static int
+on_haste(void *ctx, curl_off_t down_all, curl_off_t down, curl_off_t up_all, curl_off_t up)
+{
+	struct ftps_job *j = ctx;
+
+	(void)down_all;
+	(void)down;
+	(void)up_all;
+	(void)up;
+	return atomic_load(&j->in_haste);
+}
+
 /* What every step needs. */
 static void
 set_common(struct ftps_job *j, struct curl_slist *resolve, const char *url)
@@ -203,8 +216,7 @@ static void delete (struct ftps_job *j, struct curl_slist *resolve)
 	struct curl_slist *before = curl_slist_append(NULL, j->dele);
 
 	set_common(j, resolve, j->dir_url);
-	curl_easy_setopt(j->easy, CURLOPT_XFERINFOFUNCTION, NULL); /* also for a cancelled job */
-	curl_easy_setopt(j->easy, CURLOPT_NOPROGRESS, 1L);
+	curl_easy_setopt(j->easy, CURLOPT_XFERINFOFUNCTION, on_haste);
 	curl_easy_setopt(j->easy, CURLOPT_NOBODY, 1L);
 	curl_easy_setopt(j->easy, CURLOPT_TIMEOUT, (long)SHORT_S);
 	curl_easy_setopt(j->easy, CURLOPT_QUOTE, before);
@@ -337,12 +349,23 @@ begin(struct ftps_job *j)
 	j->ftps->running++;
 }
 
+/* A file that is being removed by an older job is not stored again before that is over. */
+static bool
+must_wait(const struct ftps_job *j)
+{
+	const struct ftps_job *older = j->ftps->jobs;
+
+	while (older != j && strcmp(older->url, j->url) != 0)
+		older = older->next;
+	return older != j;
+}
+
 static void
 begin_some(struct ftps *f)
 {
 	for (struct ftps_job *j = f->jobs; j && f->running < RUNNING_MOST && !f->closing;
 	     j = j->next)
-		if (!j->started)
+		if (!j->started && !must_wait(j))
 			begin(j);
 }
 
@@ -357,33 +380,41 @@ job_free(struct ftps_job *j)
 	free(j);
 }
 
-/* Takes it out of the list; the thread has ended or never began. */
 static void
-job_end(struct ftps_job *j)
+join(struct ftps_job *j)
 {
-	struct ftps_job **at = &j->ftps->jobs;
-
-	while (*at != j)
-		at = &(*at)->next;
-	*at = j->next;
-	if (j->started) {
-		pthread_join(j->thread, NULL);
-		j->ftps->running--;
-	}
+	if (!j->started)
+		return;
+	pthread_join(j->thread, NULL);
+	j->ftps->running--;
 }
 
-/* The first that has something to tell; what is told may change the list. */
+/* Out of the list; NULL: none has finished. */
 static struct ftps_job *
-with_news(struct ftps *f)
+take_finished(struct ftps *f)
+{
+	for (struct ftps_job **at = &f->jobs; *at; at = &(*at)->next) {
+		struct ftps_job *j = *at;
+
+		if (!atomic_load(&j->finished))
+			continue;
+		*at = j->next;
+		return j;
+	}
+	return NULL;
+}
+
+static struct ftps_job *
+with_progress(struct ftps *f)
 {
 	struct ftps_job *j = f->jobs;
 
-	while (j && !atomic_load(&j->finished) &&
-	    (atomic_load(&j->cancelled) || atomic_load(&j->sent) == j->told))
+	while (j && (atomic_load(&j->cancelled) || atomic_load(&j->sent) == j->told))
 		j = j->next;
 	return j;
 }
 
+/* What is told may change the list. */
 static void
 on_news(void *ctx, uint32_t events)
 {
@@ -394,16 +425,13 @@ on_news(void *ctx, uint32_t events)
 	(void)events;
 	if (read(f->fd, &n, sizeof(n)) < 0)
 		return;
-	while ((j = with_news(f)) != NULL) {
-		bool tell = !atomic_load(&j->cancelled);
-
-		if (!atomic_load(&j->finished)) {
-			j->told = atomic_load(&j->sent);
-			j->on_sent(j->ctx, j->told);
-			continue;
-		}
-		job_end(j);
-		if (tell)
+	while ((j = with_progress(f)) != NULL) {
+		j->told = atomic_load(&j->sent);
+		j->on_sent(j->ctx, j->told);
+	}
+	while ((j = take_finished(f)) != NULL) {
+		join(j);
+		if (!atomic_load(&j->cancelled))
 			j->on_done(j->ctx, &j->result);
 		job_free(j);
 	}
@@ -431,10 +459,9 @@ ftps_free(struct ftps *f)
 		atomic_store(&j->cancelled, true);
 		atomic_store(&j->in_haste, true);
 	}
-	while (f->jobs) {
-		struct ftps_job *j = f->jobs;
-
-		job_end(j);
+	for (struct ftps_job *j = f->jobs, *next; j; j = next) {
+		next = j->next;
+		join(j);
 		job_free(j);
 	}
 	watch_stop(f->loop, &f->watch);
@@ -476,9 +503,13 @@ ftps_store(struct ftps *f, const struct ftps_file *file, void (*sent)(void *ctx,
 void
 ftps_cancel(struct ftps_job *j)
 {
+	struct ftps_job **at = &j->ftps->jobs;
+
 	atomic_store(&j->cancelled, true);
-	if (!j->started) {
-		job_end(j);
-		job_free(j);
-	}
+	if (j->started)
+		return;
+	while (*at != j)
+		at = &(*at)->next;
+	*at = j->next;
+	job_free(j);
 }

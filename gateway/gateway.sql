@@ -1,8 +1,8 @@
 -- Leases. Time is the database's, so that gateways need not agree on theirs.
 
 -- name: gw_beat :exec
--- params: uuid, text, int4
-INSERT INTO sec.gateways AS g (id, name, started_at, heartbeat_at, sessions) VALUES ($1, $2, now(), now(), $3)
+-- params: uuid, text, int4, int4
+INSERT INTO sec.gateways AS g (id, name, started_at, heartbeat_at, sessions, room) VALUES ($1, $2, now(), now(), $3, $4)
 	ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), sessions = excluded.sessions;
 
 -- A gateway of our name that is known to be dead: what it held is free.
@@ -21,20 +21,46 @@ UPDATE sec.printer_index AS i SET expires_at = now() + $2 WHERE i.gateway_id = $
 	RETURNING i.printer_id, i.org_id, i.fencing, i.config_version,
 		coalesce((extract(epoch FROM i.refresh_requested_at) * 1000)::bigint, 0) AS refresh_ms;
 
+-- How many living gateways there are, and how many printers each should have that has room for them: those with little
+-- room are filled, the rest is divided evenly.
 -- name: gw_share :one
 -- params: interval
-SELECT (SELECT count(*) FROM sec.gateways AS g WHERE g.heartbeat_at > now() - $1) AS gateways,
-	(SELECT count(*) FROM sec.printer_index) AS printers;
+WITH alive AS (
+	SELECT g.room, count(*) OVER () - row_number() OVER w + 1 AS others,
+			coalesce(sum(g.room) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS taken
+		FROM sec.gateways AS g WHERE g.heartbeat_at > now() - $1 WINDOW w AS (ORDER BY g.room, g.id)
+), level AS (
+	SELECT a.room, a.others, ceil((p.n - a.taken) / a.others)::bigint AS n
+		FROM alive AS a CROSS JOIN (SELECT count(*) AS n FROM sec.printer_index) AS p
+)
+SELECT (SELECT count(*) FROM alive) AS gateways,
+	coalesce((SELECT v.n FROM level AS v WHERE v.n <= v.room ORDER BY v.others DESC LIMIT 1), (SELECT max(a.room) FROM alive AS a), 0) AS share;
 
+-- Free printers first, then those of gateways that have not shown a heartbeat for the length of a lease (or are not known
+-- any more). Nobody's printers are walked that are held by a living one: holders are found by stepping through the index.
 -- name: gw_claim :many
 -- params: uuid, interval, int4
-WITH free AS (
-	SELECT i.printer_id FROM sec.printer_index AS i
-		WHERE i.gateway_id IS NULL OR i.expires_at IS NULL OR i.expires_at < now()
-		LIMIT $3 FOR UPDATE SKIP LOCKED
+WITH RECURSIVE holders (id) AS (
+	(SELECT i.gateway_id FROM sec.printer_index AS i WHERE i.gateway_id > '00000000-0000-0000-0000-000000000000'
+		ORDER BY i.gateway_id LIMIT 1)
+	UNION ALL
+	SELECT (SELECT i.gateway_id FROM sec.printer_index AS i WHERE i.gateway_id > h.id ORDER BY i.gateway_id LIMIT 1)
+		FROM holders AS h WHERE h.id IS NOT NULL
+), dead AS MATERIALIZED (
+	SELECT h.id FROM holders AS h WHERE h.id IS NOT NULL
+		AND NOT EXISTS (SELECT FROM sec.gateways AS g WHERE g.id = h.id AND g.heartbeat_at > now() - $2)
+), free AS MATERIALIZED (
+	SELECT i.printer_id FROM sec.printer_index AS i WHERE i.gateway_id IS NULL
+		ORDER BY i.printer_id LIMIT $3 FOR UPDATE SKIP LOCKED
+), left_behind AS MATERIALIZED (
+	SELECT l.printer_id FROM dead CROSS JOIN LATERAL (SELECT i.printer_id FROM sec.printer_index AS i
+		WHERE i.gateway_id = dead.id AND (i.expires_at IS NULL OR i.expires_at < now())
+		LIMIT $3 FOR UPDATE SKIP LOCKED) AS l
+), chosen AS (
+	SELECT f.printer_id FROM free AS f UNION ALL SELECT l.printer_id FROM left_behind AS l LIMIT $3
 )
 UPDATE sec.printer_index AS i SET gateway_id = $1, fencing = i.fencing + 1, expires_at = now() + $2
-	FROM free WHERE i.printer_id = free.printer_id
+	FROM chosen WHERE i.printer_id = chosen.printer_id
 	RETURNING i.printer_id, i.org_id, i.fencing, i.config_version,
 		coalesce((extract(epoch FROM i.refresh_requested_at) * 1000)::bigint, 0) AS refresh_ms;
 
@@ -65,6 +91,7 @@ SELECT p.id, p.name, p.protocol, p.model, p.host, p.port, p.serial, encode(p.sec
 		coalesce((extract(epoch FROM (s.connection ->> 'since')::timestamptz) * 1000)::bigint, 0) AS since_ms,
 		s.job ->> 'outcome' AS outcome, coalesce((s.job ->> 'progress')::numeric::int, 0) AS progress,
 		coalesce((extract(epoch FROM (s.job ->> 'started_at')::timestamptz) * 1000)::bigint, 0) AS started_ms,
+		(SELECT string_agg(e.v ->> 'code', ' ') FROM jsonb_array_elements(s.errors) AS e (v)) AS errors,
 		s.print_id, x.name AS print_name,
 		coalesce((extract(epoch FROM x.started_at) * 1000)::bigint, 0) AS print_started_ms
 	FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id

@@ -406,6 +406,8 @@ fill_reply(struct http_call *call, CURLcode rc, struct http_reply *out)
 
 	out->fault = http_call_fault(call, rc);
 	out->status = http_call_status(call);
+	if (out->status < 200)
+		out->status = 0; /* "go on" is no answer */
 	curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
 	curl_easy_getinfo(call->easy, CURLINFO_STARTTRANSFER_TIME_T, &us);
 	curl_easy_getinfo(call->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);

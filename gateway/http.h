@@ -86,11 +86,8 @@ struct http_request {
 	int total_ms;   /* everything, waiting for a turn not counted; 30 s; with a file: none */
 	int stall_ms;   /* not a byte for so long, counted in whole seconds; 30 s */
 	int64_t most;   /* bytes of a body that is gathered; 0: 1 MiB */
-
-	/* libcurl sends a request again on a new connection when a kept one ends before its answer
-	 * begins. `once`: it does not, and the call ends with HTTP_BROKEN. `fresh`: on a new
-	 * connection from the start, so that it cannot be one that is dead already. */
-	bool once, fresh;
+	bool once;      /* not repeated when a kept connection turns out to be dead: HTTP_BROKEN */
+	bool fresh;     /* on a new connection from the start */
 
 	/* FTPS */
 	const char *const *before, *const *after; /* commands around the transfer, NULL at the end;
@@ -117,16 +114,13 @@ struct http_reply {
 	int64_t sent;          /* bytes of the body */
 	int64_t elapsed_us;    /* from the connection's begin to the end */
 	int64_t first_byte_us; /* … to the first byte of the answer; 0: none came */
-	/* libcurl's words about a fault; for logs, free of credentials. They may name an address.
-	 */
+	/* libcurl's words about a fault, for logs: no credentials, but perhaps an address. */
 	const char *words;
 };
 typedef void (*http_done)(void *ctx, const struct http_reply *reply);
 
-/* NULL when libcurl does not work here. */
-struct http *http_new(struct loop *loop);
-/* No client may be left. */
-void http_free(struct http *h);
+struct http *http_new(struct loop *loop); /* NULL when libcurl does not work here */
+void http_free(struct http *h);           /* no client may be left */
 
 /* Copies the options. */
 struct http_client *http_client_new(struct http *h, const struct http_client_options *o);

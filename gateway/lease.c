@@ -13,6 +13,7 @@ enum {
 	HURRY_MS = 20,
 	MARGIN_MS = 500, /* leases end this much earlier here than in the database */
 	GIVE_UP_AT_ONCE = 200,
+	CLAIM_MOST = 1000,
 };
 
 struct leases {
@@ -28,7 +29,8 @@ struct leases {
 	int until_renew; /* ticks */
 	bool busy, leaving, inherited;
 	int64_t sent_ms, hurried_ms;
-	int64_t gateways, printers;
+	int64_t gateways, share;
+	int64_t asked, had; /* of the claim that is on its way */
 	void (*left)(void *ctx);
 	void *left_ctx;
 };
@@ -138,12 +140,11 @@ leases_changed(struct leases *l, struct uuid printer)
 }
 
 struct lease *
-leases_next_unloaded(struct leases *l)
+leases_next_unloaded(struct leases *l, size_t *at)
 {
-	size_t at = 0;
 	struct lease *lease;
 
-	while ((lease = uuid_map_next(&l->map, &at)) != NULL) {
+	while ((lease = uuid_map_next(&l->map, at)) != NULL) {
 		if (lease->loading ||
 		    (!lease->stale && lease->loaded_version == lease->config_version))
 			continue;
@@ -219,7 +220,7 @@ seen_all(void *ctx, size_t statement, const PGresult *res)
 	(void)statement;
 	if (PQnfields(res) == 2) {
 		l->gateways = pgq_i64(res, 0, "gateways");
-		l->printers = pgq_i64(res, 0, "printers");
+		l->share = pgq_i64(res, 0, "share");
 		return;
 	}
 	for (int i = 0; PQnfields(res) > 2 && i < PQntuples(res); i++)
@@ -230,11 +231,12 @@ seen_all(void *ctx, size_t statement, const PGresult *res)
 static int64_t
 fair_share(const struct leases *l)
 {
-	int64_t n = l->gateways > 1 ? (l->printers + l->gateways - 1) / l->gateways
-				    : l->cfg.sessions_most;
-
-	return n < l->cfg.sessions_most ? n : l->cfg.sessions_most;
+	if (l->gateways < 2 || l->share > l->cfg.sessions_most)
+		return l->cfg.sessions_most;
+	return l->share;
 }
+
+static void claim(struct leases *l);
 
 static void
 claimed(void *ctx, bool ok, const char *sqlstate)
@@ -243,8 +245,13 @@ claimed(void *ctx, bool ok, const char *sqlstate)
 
 	(void)sqlstate;
 	l->busy = false;
-	if (ok)
-		l->hooks.load(l->hooks.ctx);
+	if (!ok)
+		return;
+	l->hooks.load(l->hooks.ctx);
+	if (l->asked > 0 && (int64_t)l->map.n - l->had >= l->asked && !l->leaving) {
+		l->busy = true; /* there may be more */
+		claim(l);
+	}
 }
 
 static void
@@ -254,11 +261,13 @@ claim(struct leases *l)
 	char most[24];
 	const char *values[] = {l->id_text, l->interval, most};
 
-	if (want <= 0 || !pgq_is_up(l->q)) {
+	l->asked = !pgq_is_up(l->q) || want < 0 ? 0 : want < CLAIM_MOST ? want : CLAIM_MOST;
+	l->had = (int64_t)l->map.n;
+	if (l->asked == 0) {
 		claimed(l, true, NULL);
 		return;
 	}
-	snprintf(most, sizeof(most), "%lld", (long long)(want < 1000 ? want : 1000));
+	snprintf(most, sizeof(most), "%lld", (long long)l->asked);
 	pgq_add(l->q, &SQL_gw_claim, values);
 	pgq_commit(l->q, seen_all, claimed, l);
 }
@@ -323,13 +332,14 @@ renewed(void *ctx, bool ok, const char *sqlstate)
 static void
 renew(struct leases *l)
 {
-	char sessions[24];
-	const char *beat[] = {l->id_text, l->cfg.name, sessions};
+	char sessions[24], room[24];
+	const char *beat[] = {l->id_text, l->cfg.name, sessions, room};
 	const char *hold[] = {l->id_text, l->interval};
 	const char *share[] = {l->interval};
 	const char *inherit[] = {l->id_text, l->cfg.name};
 
 	snprintf(sessions, sizeof(sessions), "%d", l->hooks.sessions(l->hooks.ctx));
+	snprintf(room, sizeof(room), "%lld", (long long)l->cfg.sessions_most);
 	l->round++;
 	l->sent_ms = loop_now(l->loop);
 	if (l->cfg.sole && !l->inherited)

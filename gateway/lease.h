@@ -43,8 +43,9 @@ void leases_hurry(struct leases *l);
 /* This printer's configuration changed, or a report was asked for. */
 void leases_changed(struct leases *l, struct uuid printer);
 struct lease *leases_get(const struct leases *l, struct uuid printer);
-/* The next lease whose configuration is not loaded yet, marked as loading; NULL: none. */
-struct lease *leases_next_unloaded(struct leases *l);
+/* The next lease whose configuration is not loaded yet, marked as loading; NULL: none. Start with
+ * *at = 0; no lease may come or go meanwhile. */
+struct lease *leases_next_unloaded(struct leases *l, size_t *at);
 /* The printer turned out to be gone or another's. */
 void leases_lost(struct leases *l, struct uuid printer);
 /* Gives up every lease; done is called once, also when the database does not answer. */

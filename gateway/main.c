@@ -16,12 +16,17 @@
 #include "gateway/http.h"
 #include "gateway/identity.h"
 
-enum { STOP_MS = 4000, REPORT_MS = 60000 };
+enum {
+	STOP_MS = 4000,
+	REPORT_MS = 60000,
+	SESSION_FILES = 3, /* the connection, and libmosquitto's pair of sockets */
+	OTHER_FILES = 256, /* database, timers, uploads, cameras */
+};
 
 static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_ftps_port, *cfg_name, *cfg_storage,
     *cfg_discovery, *cfg_level, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
-static int64_t cfg_sessions, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms, cfg_offline_ms,
-    cfg_patience;
+static int64_t cfg_sessions, cfg_connects, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms,
+    cfg_offline_ms, cfg_patience;
 
 static const struct config_item config[] = {
     {"SOLOPRINT_DB", CFG_STR, &cfg_db, NULL, 0, 0, "libpq conninfo of role soloprint_gateway"},
@@ -37,6 +42,8 @@ static const struct config_item config[] = {
 	"folder of the file store; without it nothing can be sent to printers"},
     {"SOLOPRINT_GATEWAY_SESSIONS", CFG_INT, &cfg_sessions, "6000", 1, 100000,
 	"most printers to take"},
+    {"SOLOPRINT_GATEWAY_CONNECTS", CFG_INT, &cfg_connects, "500", 1, 100000,
+	"most new connections per second"},
     {"SOLOPRINT_GATEWAY_LEASE_MS", CFG_INT, &cfg_lease_ms, "10000", 4000, 600000,
 	"how long a lease lasts"},
     {"SOLOPRINT_GATEWAY_BATCH_MS", CFG_INT, &cfg_batch_ms, "250", 0, 60000,
@@ -139,22 +146,31 @@ on_report(void *ctx)
 	    LOG_I("connects", c.connects), LOG_I("failures", c.failures),
 	    LOG_I("parse_us", c.parse_us), LOG_I("map_us", c.map_us), LOG_I("rows", k.rows),
 	    LOG_I("batches", k.batches), LOG_I("failed_rows", k.failed), LOG_I("events", k.events),
-	    LOG_I("lag_most_ms", k.lag_most_ms), LOG_I("rss_kb", rss_kb()));
+	    LOG_I("lag_most_ms", k.lag_most_ms), LOG_I("history", k.history),
+	    LOG_I("history_lost", k.history_lost), LOG_I("rss_kb", rss_kb()));
 }
 
-/* Three descriptors per session. */
+/* Takes what the system allows, and no more printers than that is enough for: without descriptors a
+ * session that works and one that cannot be made look the same from outside. */
 static void
 raise_limits(void)
 {
 	struct rlimit r;
+	int64_t limit, need = cfg_sessions * SESSION_FILES + OTHER_FILES;
 
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
 		return;
 	r.rlim_cur = r.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &r);
-	if ((int64_t)r.rlim_cur < 3 * cfg_sessions + 64)
-		log_warn("the limit of open files is low", LOG_I("limit", r.rlim_cur),
-		    LOG_I("sessions", cfg_sessions));
+	limit = r.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)r.rlim_cur;
+	if (limit >= need)
+		return;
+	cfg_sessions = limit > OTHER_FILES + SESSION_FILES ? (limit - OTHER_FILES) / SESSION_FILES
+							   : 1;
+	log_warn("fewer printers than SOLOPRINT_GATEWAY_SESSIONS: the limit of open files is low",
+	    LOG_I("limit", limit), LOG_I("printers", cfg_sessions), LOG_I("needed", need),
+	    LOG_Z(
+		"mend", "raise it to `needed` (systemd: LimitNOFILE=), or start another gateway"));
 }
 
 static void
@@ -206,6 +222,7 @@ start(struct process *p)
 	    .offline_ms = cfg_offline_ms,
 	    .wifi_ms = 60000,
 	    .seen_ms = 15000,
+	    .dials = {1000000 / cfg_connects, 1 + cfg_connects / 20},
 	    .patience_pct = cfg_patience,
 	};
 	start_signals(p);

@@ -116,9 +116,11 @@ octo_call_with(
 	char url[OCTO_PATH * 3 + 200];
 
 	must(o->calls[kind] == NULL);
-	if (!http_url(url, sizeof(url), "http", o->host, o->port, "", path))
+	if (!http_url(url, sizeof(url), "http", session_host(o->s), o->port, "", path))
 		url[0] = '\0'; /* answered as HTTP_UNUSABLE */
 	r->url = url;
+	r->address = o->address;
+	r->once = kind >= CALL_COMMAND;
 	r->headers = headers;
 	r->n_headers = sizeof(headers) / sizeof(headers[0]);
 	o->calls[kind] = http_send(kind >= CALL_COMMAND ? o->acts : o->reads, r, done, o);
@@ -226,7 +228,7 @@ on_settings(void *ctx, const struct http_reply *r)
 
 	o->calls[CALL_SETTINGS] = NULL;
 	if (v) /* a key without the right to read settings works well without a camera */
-		octo_take_camera(v, o->host, o->port, &o->camera);
+		octo_take_camera(v, session_host(o->s), o->address, o->port, &o->camera);
 	json_object_put(v);
 }
 
@@ -349,7 +351,7 @@ connect_to(void *d, const char *address, int port)
 	memset(&o->camera, 0, sizeof(o->camera));
 	o->asked_settings = o->asked = o->authed = false;
 	o->push_at = o->push_wait_ms = o->pushed_ms = 0;
-	snprintf(o->host, sizeof(o->host), "%s", address);
+	snprintf(o->address, sizeof(o->address), "%s", address);
 	o->port = port;
 	o->reads = http_client_new(o->env->http, &(struct http_client_options){.parallel = 2});
 	o->acts = http_client_new(

@@ -32,7 +32,7 @@ enum octo_call {
 struct octo {
 	struct octo_env *env;
 	struct session *s;
-	char host[80];
+	char address[80]; /* what the configured host resolved to */
 	int port;
 	struct http_client *reads, *acts; /* acts: never repeated by the transport */
 	struct http_call *calls[CALL_KINDS];

@@ -265,6 +265,8 @@ map_errors(const struct octo_state *o, struct record *r)
 		memcpy(list.e[0].code, code, sizeof(code));
 		list.e[0].severity = SEVERITY_SERIOUS;
 		list.e[0].module = "octoprint";
+		list.e[0].message =
+		    "OctoPrint lost the printer, or it halted; its terminal says why.";
 	}
 	return RECORD_SET(r, errors, &list, REC_ERRORS);
 }

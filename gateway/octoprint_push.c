@@ -149,8 +149,10 @@ octo_push_begin(struct octo *o)
 	char url[200];
 
 	if (o->ws || loop_now(session_gateway(o->s)->loop) < o->push_at ||
-	    !http_url(url, sizeof(url), "http", o->host, o->port, "", "/sockjs/websocket"))
+	    !http_url(
+		url, sizeof(url), "http", session_host(o->s), o->port, "", "/sockjs/websocket"))
 		return;
 	options.url = url;
+	options.address = o->address;
 	o->ws = ws_open(o->env->http, o->reads, &options, &handler, o);
 }

@@ -283,8 +283,9 @@ octo_words(struct json_tokener *tokener, struct str body, char *out, size_t size
 
 /* --- the websocket's messages ----------------------------------------------------------------- */
 
+/* goes_on: more will come; the first message shows its lines also to those who may not see them. */
 static void
-take_terminal(struct octo_state *o, struct json_object *lines)
+take_terminal(struct octo_state *o, struct json_object *lines, bool goes_on)
 {
 	size_t n = json_object_is_type(lines, json_type_array) ? json_object_array_length(lines)
 							       : 0;
@@ -294,20 +295,20 @@ take_terminal(struct octo_state *o, struct json_object *lines)
 		if (!reading_text(json_object_array_get_idx(lines, i), line, sizeof(line)) ||
 		    strncmp(line, "Send: ", strlen("Send: ")) != 0)
 			continue;
-		o->terminal = true;
+		o->terminal = o->terminal || goes_on;
 		octo_told(o, line + strlen("Send: "));
 	}
 }
 
 static enum octo_push
-take_current(struct octo_state *o, struct json_object *v)
+take_current(struct octo_state *o, struct json_object *v, bool goes_on)
 {
 	if (!take_state(o, reading_member(v, "state")) || !take_work(o, v))
 		return OCTO_IGNORED;
 	if (!(o->flags & OCTO_OPERATIONAL))
 		forget_values(o);
 	take_history(o, reading_member(v, "temps"));
-	take_terminal(o, reading_member(v, "logs"));
+	take_terminal(o, reading_member(v, "logs"), goes_on);
 	return OCTO_REPORT;
 }
 
@@ -409,10 +410,11 @@ octo_take_push(struct octo_state *o, struct json_object *message)
 	struct json_object *v;
 
 	v = reading_member(message, "current");
-	if (!v)
-		v = reading_member(message, "history");
 	if (v)
-		return take_current(o, v);
+		return take_current(o, v, true);
+	v = reading_member(message, "history");
+	if (v)
+		return take_current(o, v, false);
 	v = reading_member(message, "event");
 	if (v)
 		return take_event(o, v);

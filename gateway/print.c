@@ -54,6 +54,7 @@ begin(struct status *s, const struct print_origin *origin)
 	s->print.started_ms = s->record.job.started_ms ? s->record.job.started_ms : clock_unix_ms();
 	s->print.progress = REC_NONE;
 	s->at_print = true;
+	s->print_unsure = false;
 	name_it(s);
 	queue(s);
 }
@@ -79,28 +80,35 @@ state_of(enum job_outcome o)
 	return of[o];
 }
 
-/* Another job than the one it was at when it was heard of last. */
-static bool
-is_another(const struct status *s)
+void
+print_verify(struct status *s)
 {
-	return s->print.name[0] && s->record.job.name[0] &&
-	    strcmp(s->print.name, s->record.job.name) != 0;
+	const struct print_origin nobody = {{{0}}, {{0}}};
+	const char *name = s->record.job.name;
+
+	if (!s->print_unsure || !s->at_print || !printer_state_busy(s->record.state) || !name[0])
+		return;
+	s->print_unsure = false;
+	if (!s->print.name[0] || strcmp(s->print.name, name) == 0)
+		return;
+	end(s, PRINT_UNKNOWN);
+	begin(s, &nobody);
 }
 
 void
-print_follow(struct status *s, enum printer_state from, enum printer_state to,
-    enum job_outcome outcome, const struct print_origin *origin)
+print_follow(struct status *s, enum printer_state to, enum job_outcome outcome,
+    const struct print_origin *origin)
 {
 	if (to == PRINTER_OFFLINE)
 		return;
-	if (printer_state_busy(to)) {
-		if (s->at_print && from == PRINTER_OFFLINE && is_another(s))
-			end(s, PRINT_UNKNOWN);
-		if (!s->at_print)
-			begin(s, origin);
-	} else if (s->at_print) {
-		end(s, state_of(outcome));
+	if (!printer_state_busy(to)) {
+		if (s->at_print)
+			end(s, state_of(outcome));
+		return;
 	}
+	print_verify(s);
+	if (!s->at_print)
+		begin(s, origin);
 }
 
 void
@@ -108,7 +116,7 @@ print_refine(struct status *s)
 {
 	const struct rec_job *job = &s->record.job;
 
-	if (!s->at_print || !job->present || !job->name[0] ||
+	if (!s->at_print || s->print_unsure || !job->present || !job->name[0] ||
 	    clock_unix_ms() - s->print.started_ms > NAMING_MS ||
 	    strcmp(job->name, s->print.name) == 0)
 		return;
@@ -127,7 +135,7 @@ print_recall(struct status *s, struct uuid id, struct str name, int64_t started_
 	s->print.started_ms = started_ms;
 	if (n)
 		memcpy(s->print.name, name.p, n);
-	s->at_print = true;
+	s->at_print = s->print_unsure = true;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -10,8 +10,10 @@ struct print_origin {
 };
 
 /* The printer's state goes to `to`: begins a print, ends it, or goes on with it. */
-void print_follow(struct status *s, enum printer_state from, enum printer_state to,
-    enum job_outcome outcome, const struct print_origin *origin);
+void print_follow(struct status *s, enum printer_state to, enum job_outcome outcome,
+    const struct print_origin *origin);
+/* With each report: after a time without any (print_unsure) it may be at another job. */
+void print_verify(struct status *s);
 /* The job's name may come some reports after its state. */
 void print_refine(struct status *s);
 /* Of the print that it was at before this process. */

@@ -260,11 +260,11 @@ missed(struct prusalink *p, const struct http_reply *reply)
 
 /* An answer came, and it is of no use. */
 static void
-useless(struct prusalink *p)
+useless(struct prusalink *p, int status)
 {
 	session_gateway(p->s)->counters.ignored++;
 	if (!p->up) {
-		session_failed(p->s, REASON_UNREACHABLE);
+		session_failed(p->s, status == 503 ? REASON_STARTING : REASON_UNREACHABLE);
 		return;
 	}
 	if (++p->bad >= BAD_MOST) {
@@ -312,7 +312,7 @@ take(struct prusalink *p, const struct http_reply *reply)
 	count->report_bytes += (int64_t)reply->body.n;
 	v = reply->fault == HTTP_OK && reply->status == 200 ? prusalink_parse(reply->body) : NULL;
 	if (!v)
-		useless(p);
+		useless(p, reply->status);
 	return v;
 }
 
@@ -364,7 +364,7 @@ on_status(void *ctx, const struct http_reply *reply)
 	good = prusalink_read_status(&p->state, v);
 	json_object_put(v);
 	if (!good) {
-		useless(p);
+		useless(p, reply->status);
 		return;
 	}
 	session_round_trip(p->s, reply->elapsed_us);
@@ -406,7 +406,7 @@ on_version(void *ctx, const struct http_reply *reply)
 	good = prusalink_read_version(&p->state, v);
 	json_object_put(v);
 	if (!good) {
-		useless(p);
+		useless(p, reply->status);
 		return;
 	}
 	p->refused = false;

@@ -31,9 +31,7 @@ struct prusalink {
 	struct http_call *order;
 	bool order_waits, order_starts;
 	char order_method[8], order_path[PRUSALINK_URL];
-	/* The printer's job when a start was sent, and when the last one was sent that may have
-	 * begun something. */
-	int64_t order_before, job_before;
+	int64_t job_before; /* the printer's job when the last start was ordered: not its own */
 	/* The upload. */
 	struct transfer *transfer;
 	struct http_call *upload;

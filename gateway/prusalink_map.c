@@ -209,13 +209,14 @@ map_speed(const struct prusalink_state *p, struct record *r)
 }
 
 static void
-add_error(struct rec_errors *list, const char *code, enum severity severity)
+add_error(struct rec_errors *list, const char *code, enum severity severity, const char *message)
 {
 	struct rec_error *e = &list->e[list->n++];
 
 	snprintf(e->code, sizeof(e->code), "%s", code);
 	e->severity = severity;
 	e->module = "unknown";
+	e->message = message;
 }
 
 static uint32_t
@@ -225,11 +226,14 @@ map_errors(const struct prusalink_state *p, struct record *r)
 
 	memset(&list, 0, sizeof(list));
 	if (strcmp(p->word, "ATTENTION") == 0)
-		add_error(&list, "ATTENTION", SEVERITY_SERIOUS);
+		add_error(&list, "ATTENTION", SEVERITY_SERIOUS,
+		    "The printer waits for somebody; its screen says why.");
 	else if (strcmp(p->word, "ERROR") == 0)
-		add_error(&list, "ERROR", SEVERITY_FATAL);
+		add_error(&list, "ERROR", SEVERITY_FATAL,
+		    "The printer is in error; its screen says which.");
 	else if (p->not_ok)
-		add_error(&list, "STATUS_PRINTER", SEVERITY_COMMON);
+		add_error(&list, "STATUS_PRINTER", SEVERITY_COMMON,
+		    "The printer reports a problem of its own; its screen says which.");
 	return RECORD_SET(r, errors, &list, REC_ERRORS);
 }
 

@@ -36,8 +36,6 @@ on_answer(void *ctx, const struct http_reply *reply)
 	char words[WORDS];
 
 	p->order = NULL;
-	if (p->order_starts && (a == ANSWER_ACCEPTED || a == ANSWER_LOST))
-		p->job_before = p->order_before;
 	prusalink_read_problem(reply->body, words, sizeof(words));
 	prusalink_poll_now(p);
 	session_answer(p->s, a, words[0] ? words : NULL);
@@ -104,7 +102,7 @@ prusalink_start(void *d, struct transfer *t)
 		return;
 	}
 	snprintf(p->order_path, sizeof(p->order_path), "/api/v1/files/%s", path);
-	p->order_before = p->state.job;
+	p->job_before = p->state.job != PRUSALINK_NO_JOB ? p->state.job : p->state.running;
 	order(p, "POST", true);
 }
 

@@ -100,3 +100,11 @@ printer_state_busy(enum printer_state s)
 {
 	return s == PRINTER_PREPARING || s == PRINTER_PRINTING || s == PRINTER_PAUSED;
 }
+
+const char *
+severity_name(enum severity s)
+{
+	static const char *const names[] = {"common", "fatal", "serious", "common", "info"};
+
+	return names[s];
+}

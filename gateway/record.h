@@ -38,6 +38,7 @@ const char *printer_state_name(enum printer_state s);
 enum printer_state printer_state_parse(struct str s);
 const char *job_outcome_name(enum job_outcome o); /* NULL for OUTCOME_NONE */
 enum job_outcome job_outcome_parse(struct str s);
+const char *severity_name(enum severity s);
 /* A job is being worked on: preparing, printing or paused. */
 bool printer_state_busy(enum printer_state s);
 

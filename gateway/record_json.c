@@ -253,7 +253,6 @@ json_ams(struct buf *b, const struct record *r)
 static void
 json_errors(struct buf *b, const struct record *r)
 {
-	static const char *const severities[] = {"common", "fatal", "serious", "common", "info"};
 	static const char wiki[] = "https://wiki.bambulab.com/en/x1/troubleshooting/hmscode/";
 
 	for (int32_t i = 0; i < r->errors.n; i++) {
@@ -261,7 +260,7 @@ json_errors(struct buf *b, const struct record *r)
 
 		element(b, i);
 		put_text(b, "code", e->code);
-		put_text(b, "severity", severities[e->severity]);
+		put_text(b, "severity", severity_name(e->severity));
 		put_text(b, "module", e->module);
 		put_text(b, "source", e->hms ? "hms" : "print_error");
 		put_text(b, "message", e->message);

@@ -63,7 +63,6 @@ struct rec_job {
 struct rec_temp {
 	int32_t actual_dc, target_dc; /* tenths of a degree Celsius */
 };
-
 struct rec_temperatures {
 	bool present, has_chamber;
 	int32_t n_nozzles;
@@ -81,8 +80,7 @@ struct rec_fans {
 
 struct rec_speed {
 	bool present;
-	int32_t level; /* 1 silent … 4 ludicrous */
-	int32_t percent;
+	int32_t level, percent; /* level: 1 silent … 4 ludicrous */
 };
 
 enum light_mode { LIGHT_OFF, LIGHT_ON, LIGHT_FLASHING };
@@ -112,8 +110,7 @@ struct rec_unit {
 
 struct rec_ams {
 	bool present, has_active;
-	int32_t active_unit; /* REC_NONE: an external spool */
-	int32_t active_slot;
+	int32_t active_unit, active_slot; /* unit REC_NONE: an external spool */
 	int32_t n_external;
 	struct rec_slot external[REC_EXTERNAL];
 	int32_t n_units;
@@ -121,13 +118,11 @@ struct rec_ams {
 };
 
 enum severity { SEVERITY_FATAL = 1, SEVERITY_SERIOUS, SEVERITY_COMMON, SEVERITY_INFO };
-
 struct rec_error {
 	char code[24];
 	enum severity severity;
-	const char *module;  /* of a constant table */
-	const char *message; /* of a constant table, or NULL */
-	bool hms;            /* a health message, not the print's error */
+	const char *module, *message; /* of constant tables; the second may be NULL */
+	bool hms;                     /* a health message, not the print's error */
 };
 
 struct rec_errors {
@@ -149,5 +144,4 @@ struct rec_extra {
 	char product[48];
 	int32_t storage, door_open; /* 0, 1 or REC_NONE */
 };
-
 #endif

@@ -20,7 +20,7 @@ enum {
 	REFRESH_LEAST_MS = 3000, /* full reports are work for the small models */
 };
 
-enum phase { PHASE_OFF, PHASE_WAITING, PHASE_CONNECTING, PHASE_UP, PHASE_NUDGED };
+enum phase { PHASE_OFF, PHASE_WAITING, PHASE_DUE, PHASE_CONNECTING, PHASE_UP, PHASE_NUDGED };
 
 struct session {
 	struct gateway *g;
@@ -58,7 +58,7 @@ tell_state(struct session *s, enum printer_state to, enum job_outcome outcome)
 
 	if (printer_state_busy(to))
 		tasks_started(s->tasks, &s->status.record, &origin.operation, &origin.file);
-	print_follow(&s->status, s->told, to,
+	print_follow(&s->status, to,
 	    outcome != OUTCOME_NONE ? outcome : s->status.record.job.outcome, &origin);
 	status_event(&s->status, e);
 	if (s->told == PRINTER_OFFLINE)
@@ -113,6 +113,8 @@ settle(struct session *s)
 	bool due;
 
 	tell(s);
+	if (st->changed & REC_ERRORS)
+		status_errors(st);
 	print_refine(st);
 	due = (st->changed & ~(uint32_t)(REC_WIFI | REC_SEEN)) != 0 || st->n_events > 0;
 	if (!due && (st->changed & REC_WIFI))
@@ -194,6 +196,21 @@ connect_now(struct session *s)
 		s->resolving = resolve_start(s->g->resolver, s->host, on_resolved, s);
 }
 
+/* Many sessions may be due together: after a restart, or when a network comes back. */
+static void
+connect_in_turn(struct session *s)
+{
+	int64_t now_us = loop_now(s->g->loop) * 1000;
+	int64_t wait_us = pace_take(&s->g->dialling, &s->g->dials, now_us);
+
+	if (wait_us == 0) {
+		connect_now(s);
+		return;
+	}
+	s->phase = PHASE_DUE;
+	timer_set(s->g->loop, &s->timer, (wait_us + 999) / 1000);
+}
+
 static void
 end_connection(struct session *s)
 {
@@ -227,6 +244,7 @@ session_failed(struct session *s, enum conn_reason reason)
 	end_connection(s);
 	s->g->counters.failures++;
 	s->status.failures++;
+	s->status.print_unsure = true;
 	s->reporting = false;
 	if (reason == REASON_UNREACHABLE && was_reporting)
 		reason = REASON_CONNECTION_LOST;
@@ -283,6 +301,9 @@ on_timer(void *ctx)
 
 	switch (s->phase) {
 	case PHASE_WAITING:
+		connect_in_turn(s);
+		break;
+	case PHASE_DUE:
 		connect_now(s);
 		break;
 	case PHASE_CONNECTING:
@@ -326,6 +347,7 @@ session_report(struct session *s, uint32_t changed, enum conn_reason limits)
 	session_heard(s);
 	s->reporting = s->proven = true;
 	s->reports++;
+	print_verify(&s->status);
 	s->status.seen_ms = clock_unix_ms();
 	s->status.changed |= changed;
 	timer_stop(s->g->loop, &s->offline);
@@ -555,6 +577,7 @@ session_new(struct gateway *g, const struct work *w)
 	s->status.conn = w->conn;
 	s->status.reason = w->reason;
 	s->status.since_ms = w->since_ms;
+	notes_recall(&s->status.notes, w->errors);
 	s->backoff_ms = BACKOFF_LEAST_MS;
 	s->timer = (struct timer){.fn = on_timer, .ctx = s};
 	s->offline = (struct timer){.fn = on_offline, .ctx = s};
@@ -623,7 +646,7 @@ session_refresh(struct session *s)
 	int64_t now = loop_now(s->g->loop);
 
 	if (s->phase == PHASE_WAITING) {
-		connect_now(s);
+		connect_in_turn(s);
 		return;
 	}
 	if ((s->phase != PHASE_UP && s->phase != PHASE_NUDGED) ||

@@ -5,6 +5,7 @@
 
 #include "gateway/driver.h"
 #include "gateway/loop.h"
+#include "gateway/pace.h"
 #include "gateway/resolve.h"
 #include "gateway/sink.h"
 
@@ -18,6 +19,8 @@ struct gateway {
 	void *envs[DRIVERS_MOST];            /* per driver; NULL: it cannot work here */
 	int64_t silence_ms;                  /* no report for so long: something is wrong */
 	int64_t offline_ms;                  /* not connected for so long: the printer is offline */
+	struct pace_limits dials;            /* new connections of all sessions together */
+	struct pace dialling;
 	int64_t wifi_ms;      /* least time between two writes of nothing but the radio signal */
 	int64_t seen_ms;      /* least time between two writes of nothing but last_seen_at */
 	int64_t patience_pct; /* of the times that printers have to show what they were asked for */

@@ -22,6 +22,7 @@ struct work {
 	enum conn_state conn;
 	enum conn_reason reason;
 	int64_t since_ms;
+	struct str errors;  /* codes, divided by blanks */
 	struct work_print { /* which it was at, as last written; id zero: none */
 		struct uuid id;
 		struct str name;
@@ -93,6 +94,7 @@ struct sink_client {
 
 struct sink_counters {
 	int64_t rows, batches, failed, events, lag_most_ms;
+	int64_t history, history_lost; /* rows */
 };
 
 struct sink_ops {

@@ -84,6 +84,7 @@ assign(struct load *load, struct lease *lease, const PGresult *res, int row)
 	    .conn = parse_conn(pgq_text(res, row, "connection")),
 	    .reason = parse_reason(pgq_text(res, row, "reason")),
 	    .since_ms = pgq_i64(res, row, "since_ms"),
+	    .errors = pgq_text(res, row, "errors"),
 	    .print = {.name = pgq_text(res, row, "print_name"),
 		.started_ms = pgq_i64(res, row, "print_started_ms")},
 	};
@@ -176,11 +177,11 @@ sink_pg_load(struct sink_pg *k)
 {
 	struct lease *lease, **list = NULL;
 	struct load *load = NULL;
-	size_t n = 0, room = 0;
+	size_t n = 0, room = 0, at = 0;
 
 	if (!pgq_is_up(k->q) || k->stopping)
 		return;
-	while ((lease = leases_next_unloaded(k->leases)) != NULL) {
+	while ((lease = leases_next_unloaded(k->leases, &at)) != NULL) {
 		if (n == room) {
 			room = room ? room * 2 : 64;
 			list = realloc(list, room * sizeof(struct lease *));

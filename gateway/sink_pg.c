@@ -81,7 +81,7 @@ on_left(void *ctx)
 {
 	struct sink_pg *k = ctx;
 
-	k->stopped(k->stopped_ctx);
+	history_stop(k->history, k->stopped, k->stopped_ctx);
 }
 
 void
@@ -114,7 +114,11 @@ counters(struct sink *base, struct sink_counters *out)
 {
 	struct sink_pg *k = (struct sink_pg *)base;
 
+	struct history_counters h = history_count(k->history);
+
 	*out = k->counters;
+	out->history = h.rows;
+	out->history_lost = h.lost;
 	memset(&k->counters, 0, sizeof(k->counters));
 }
 
@@ -126,6 +130,7 @@ free_sink(struct sink *base)
 	timer_stop(k->loop, &k->flush);
 	leases_free(k->leases);
 	pgq_free(k->q);
+	history_free(k->history);
 	sink_pg_drop_batches(k);
 	sink_pg_tasks_fini(k);
 	seal_private_free(k->key);
@@ -181,6 +186,7 @@ sink_pg_new(struct loop *loop, const struct sink_pg_config *cfg, const struct si
 		return NULL;
 	}
 	k->q = pgq_new(loop, &qc);
+	k->history = history_new(loop, cfg->conninfo);
 	k->leases = leases_new(loop, k->q, &lc, &hooks);
 	return &k->base;
 }

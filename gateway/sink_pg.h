@@ -3,6 +3,7 @@
 #define GATEWAY_SINK_PG_H
 
 #include "auth/seal.h"
+#include "gateway/history.h"
 #include "gateway/lease.h"
 #include "gateway/sink.h"
 
@@ -15,6 +16,7 @@ struct sink_pg {
 	struct sink_client client;
 	struct pgq *q;
 	struct leases *leases;
+	struct history *history;
 	struct seal_private *key;
 	/* Writing: statuses that wait, oldest first. */
 	struct status *first, **last;

@@ -101,6 +101,7 @@ settle_written(struct sink_pg *k, struct status *s)
 	if (lag_ms > k->counters.lag_most_ms)
 		k->counters.lag_most_ms = lag_ms;
 	drop_events(s, s->n_sending);
+	history_add(k->history, s->org, s->printer, &s->notes);
 	print_written(s, s->n_prints_sending);
 	s->alone = false;
 	s->touched_us = s->changed ? clock_mono_us() : 0;
@@ -145,6 +146,7 @@ settle(struct batch *b, size_t i, bool ok, const char *sqlstate)
 		settle_failed(k, s, sqlstate);
 	s->sending = 0;
 	s->n_sending = s->n_prints_sending = 0;
+	s->notes.sending = 0;
 	if (s->changed || s->n_events)
 		enqueue(k, s);
 }
@@ -206,6 +208,7 @@ add_row(struct batch *b, struct buf *json, struct status *s)
 	b->items[b->n++] = s;
 	s->sending = mask | REC_SEEN;
 	s->n_sending = s->n_events;
+	s->notes.sending = s->notes.n;
 	s->n_prints_sending = mask & REC_PRINT ? s->n_prints : 0;
 	s->changed = 0;
 	s->seen_written_ms = now;

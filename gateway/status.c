@@ -52,6 +52,7 @@ void
 status_fini(struct status *s)
 {
 	record_fini(&s->record);
+	notes_fini(&s->notes);
 }
 
 const char *
@@ -81,7 +82,14 @@ status_connection(struct status *s, enum conn_state state, enum conn_reason reas
 	s->reason = reason;
 	s->since_ms = clock_unix_ms();
 	s->changed |= REC_CONNECTION;
+	note_connection(&s->notes, conn_states[state], reasons[reason].name);
 	return true;
+}
+
+void
+status_errors(struct status *s)
+{
+	notes_errors(&s->notes, &s->record.errors);
 }
 
 void
@@ -96,6 +104,9 @@ status_event(struct status *s, struct status_event e)
 	}
 	e.id = uuid_v7();
 	s->events[s->n_events++] = e;
+	if (e.type == EVENT_STATE_CHANGED)
+		note_state(&s->notes, e.id, printer_state_name(e.from), printer_state_name(e.to),
+		    job_outcome_name(e.outcome));
 }
 
 static void

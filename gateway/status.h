@@ -4,6 +4,7 @@
 #define GATEWAY_STATUS_H
 
 #include "base/uuid.h"
+#include "gateway/notes.h"
 #include "gateway/record.h"
 
 struct sink;
@@ -65,8 +66,9 @@ struct status {
 	uint32_t changed;      /* enum record_section: not written yet */
 	struct status_event events[STATUS_EVENTS];
 	int n_events;              /* not written yet, oldest first */
+	struct notes notes;        /* for the history, once this is written */
 	struct status_print print; /* the last one; at_print: it runs */
-	bool at_print;
+	bool at_print, print_unsure;
 	struct status_print prints[STATUS_PRINTS];
 	int n_prints; /* not written yet */
 	/* Of the connection, for diagnostics. */
@@ -89,6 +91,8 @@ const char *conn_reason_name(enum conn_reason r);    /* NULL for REASON_NONE */
 const char *conn_reason_message(enum conn_reason r); /* in words; NULL for REASON_NONE */
 /* The connection and its reason; false when that is no change. */
 bool status_connection(struct status *s, enum conn_state state, enum conn_reason reason);
+/* Notes which errors of the record have appeared or gone. */
+void status_errors(struct status *s);
 /* Appends an event; the oldest is given up when too many wait. */
 void status_event(struct status *s, struct status_event e);
 /* Appends the whole row as a JSON object for gw_write: the sections in `mask` and the first n

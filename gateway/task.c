@@ -292,6 +292,10 @@ take_command(struct task *t, const struct work_task *w)
 	}
 	if (!w->resumed)
 		return;
+	if (command_confirm(&t->command) == CONFIRM_ANSWER) { /* which went to another */
+		task_fail(t, FAIL_UNKNOWN);
+		return;
+	}
 	t->stage = STAGE_SENT; /* perhaps: nothing is sent twice */
 	t->deadline_ms = tasks_within(t->ts, command_patience_ms(&t->command));
 }

@@ -104,5 +104,8 @@ SELECT c.relname AS name FROM pg_catalog.pg_class AS c
 -- name: doctor_gateways :one
 SELECT alive, sessions, extract(epoch FROM now() - last_heartbeat_at)::int AS age_s FROM sec.gateway_health();
 
+-- name: doctor_room :one
+SELECT printers, room FROM sec.gateway_room();
+
 -- name: doctor_couriers :one
 SELECT alive, running, waiting, extract(epoch FROM now() - last_heartbeat_at)::int AS age_s FROM sec.courier_health();

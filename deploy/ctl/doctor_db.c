@@ -195,6 +195,19 @@ check_age(struct doctor *d, PGresult *r, const char *mend, const char *never)
 		fault(d, mend, "the last report is %lld s old", (long long)number(r, "age_s"));
 }
 
+/* Three descriptors a printer and some besides are what a gateway asks of its host. */
+static void
+check_room(struct doctor *d)
+{
+	PGresult *r = ask(d, &SQL_doctor_room);
+
+	if (r && number(r, "room") < number(r, "printers"))
+		fault(d,
+		    "raise SOLOPRINT_GATEWAY_SESSIONS and, to three times that and 256 more, LimitNOFILE; or start another gateway",
+		    "%lld printers, but the gateways that live have room for %lld",
+		    (long long)number(r, "printers"), (long long)number(r, "room"));
+}
+
 void
 check_gateway(struct doctor *d)
 {
@@ -205,6 +218,8 @@ check_gateway(struct doctor *d)
 	check_age(d, r,
 	    "start soloprint-gateway and read its log; printers keep their last known state until then",
 	    "no gateway has ever reported");
+	if (number(r, "alive") > 0)
+		check_room(d);
 	fine(d, "%lld alive with %lld printer session(s)", (long long)number(r, "alive"),
 	    (long long)number(r, "sessions"));
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The gateway with many printers over TLS: memory per session, CPU per report, lag from report to commit.
+"""The gateway with many printers over TLS: memory per session, CPU per report, lag from report to commit, at several
+numbers of sessions; and next to it a subscriber that only receives and parses the same reports.
 
 Runs a private Postgres, one mosquitto with a TLS listener per printer, one gateway and the load generator
 (BUILD/bench/mqtt_fleet). Lag: from the moment a report is handed to the broker to the commit timestamp of the
@@ -10,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from virtual_fleet.models import MODELS, first_report  # noqa: E402
 
 SESSION_KIB = 64
 LAG_P99_MS = 500
+CPU_RATIO = 1.5
 TRACE = """
 CREATE SCHEMA bench;
 CREATE UNLOGGED TABLE bench.seen (printer_id uuid, layer int);
@@ -77,8 +79,14 @@ class Load:
 
 
 def cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds on a processor, all threads."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def postgres_cpu(world: World) -> float:
+    """The backends of the gateways' role."""
+    rows = world.db.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'soloprint_gateway'").fetchall()
+    return sum(cpu_of(row["pid"]) for row in rows)
 
 
 def commits(world: World) -> dict[uuid.UUID, list[tuple[int, float]]]:
@@ -113,19 +121,18 @@ def quantile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
-def measure_load(
-    world: World, gateway: Gateway, seconds: int, shape: str, rate: float, first: int
-) -> dict[str, Any]:
+def measure_load(world: World, gateway: Gateway, seconds: int, shape: str, rate: float, first: int) -> dict[str, Any]:
     world.db.execute("TRUNCATE bench.seen")
-    broker = world.fleet.ctl("broker", action="pid")
-    cpu, broker_cpu, began = gateway.cpu_s(), cpu_of(broker), time.monotonic()
+    broker, pid = world.fleet.ctl("broker", action="pid"), gateway.process.pid
+    before = (cpu_of(pid), cpu_of(broker), postgres_cpu(world))
+    began = time.monotonic()
     load = Load(world, rate, seconds, shape, first)
     load.process.wait(seconds + 60)
     took = time.monotonic() - began
-    values, missing = wait_for(
-        lambda: (r := lags(world, load)) and r[1] == 0 and r, 20, "every report in Postgres", 1
-    )
+    values, missing = wait_for(lambda: (r := lags(world, load)) and r[1] == 0 and r, 20, "every report in Postgres", 1)
+    after = (cpu_of(pid), cpu_of(broker), postgres_cpu(world))
     n = len(values)
+    each = [round((b - a) / n * 1e6, 1) for a, b in zip(before, after, strict=True)]
     return {
         "shape": shape,
         "reports": n,
@@ -134,64 +141,126 @@ def measure_load(
         "lag_p50_ms": round(quantile(values, 0.5)),
         "lag_p99_ms": round(quantile(values, 0.99)),
         "lag_max_ms": round(values[-1]),
-        "gateway_cpu_us_per_report": round((gateway.cpu_s() - cpu) / n * 1e6),
-        "broker_cpu_us_per_report": round((cpu_of(broker) - broker_cpu) / n * 1e6),
+        "gateway_cpu_us_per_report": each[0],
+        "broker_cpu_us_per_report": each[1],
+        "postgres_cpu_us_per_report": each[2],
+        "reports_per_s_and_gateway_core": round(1e6 / each[0]),
     }
+
+
+def subscriber_cpu(world: World, seconds: int, shape: str, rate: float) -> float:
+    """Microseconds per report of a program that receives and parses the same and does nothing else."""
+    listing = world.folder / "subscriber"
+    rows = [f"{each['serial']} {each['port']} {each['access_code']}\n" for each in world.fleet.printers]
+    listing.write_text("".join(rows))
+    program = [str(BUILD / "bench" / "mqtt_subscriber"), str(listing)]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    before = cpu_of(process.pid)
+    load = Load(world, rate, seconds, shape, 1)
+    load.process.wait(seconds + 60)
+    n = sum(len(reports) for reports in load.sent().values())
+    used = cpu_of(process.pid) - before
+    process.terminate()
+    messages, _, bad = map(int, process.communicate()[0].split())
+    assert messages >= n * 0.999 and bad == 0, (messages, n, bad)
+    return round(used / n * 1e6, 1)
 
 
 def connect_all(world: World, n: int) -> float:
     """Seconds until every printer has been asked for its report, over its own TLS session."""
     began = time.monotonic()
-    wait_for(lambda: world.fleet.ctl("asked") == n, 120, "sessions", 0.2)
+    wait_for(lambda: world.fleet.ctl("asked") == n, 300, "sessions", 0.2)
     return round(time.monotonic() - began, 1)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sessions", type=int, default=1000)
-    parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--delta-rate", type=float, default=500, help="small deltas per second, all printers")
-    parser.add_argument("--full-rate", type=float, default=500, help="full reports per second, all printers")
-    args = parser.parse_args()
-    printers = [{"name": f"p{index}", "model": "X1C"} for index in range(args.sessions)]
-    few = [{"name": "only", "model": "X1C"}]
-    with Postgres() as postgres, World(postgres, few, ("--direct", "--mute")) as empty:
-        gateway = empty.start_gateway()
-        wait_for(lambda: empty.db.execute("SELECT 1 FROM sec.gateways").fetchone(), 10, "gateway")
+def say_all(world: World, n: int) -> None:
+    """Every printer says once all it knows: nobody answered the first question."""
+    answers = Load(world, 400, n // 400 + 2, "full", 1)
+    count = "SELECT count(*) AS n FROM app.printer_status WHERE org_id = %s AND state = 'printing'"
+    wait_for(lambda: (world.db.execute(count, [world.org]).fetchone() or {})["n"] == n, 120, "reports", 0.5)
+    answers.finish()
+
+
+def one_step(postgres: Postgres, n: int, args: argparse.Namespace, base: int, paired: bool) -> dict[str, Any]:
+    printers = [{"name": f"p{index}", "model": "X1C"} for index in range(n)]
+    out: dict[str, Any] = {"sessions": n}
+    rate = n * args.rate
+    with World(postgres, printers, ("--direct", "--mute")) as world:
+        world.db.execute(TRACE)
+        try:
+            gateway = world.start_gateway()
+            out["connect_s"] = connect_all(world, n)
+            out["kib_per_idle_session"] = round((gateway.private_kib() - base) / n, 1)
+            say_all(world, n)
+            out["load"] = []
+            for index, shape in enumerate(("delta", "full")):
+                out["load"].append(measure_load(world, gateway, args.seconds, shape, rate, 10_000 * (index + 1)))
+            out["kib_per_reporting_session"] = round((gateway.private_kib() - base) / n, 1)
+            gateway.stop()
+            if paired:
+                for each in out["load"]:
+                    each["subscriber_cpu_us_per_report"] = subscriber_cpu(world, args.seconds, each["shape"], rate)
+                    ratio = each["gateway_cpu_us_per_report"] / each["subscriber_cpu_us_per_report"]
+                    each["cpu_to_subscriber"] = round(ratio, 2)
+        finally:
+            world.db.execute("DROP SCHEMA bench CASCADE")
+    return out
+
+
+def base_memory(postgres: Postgres) -> int:
+    """KiB of a gateway that has been ready for a while, with a printer that is switched off."""
+    with World(postgres, [{"name": "only", "model": "X1C"}], ("--direct", "--mute")) as world:
+        gateway = world.start_gateway()
+        wait_for(lambda: world.db.execute("SELECT 1 FROM sec.gateways").fetchone(), 10, "gateway")
         base = gateway.private_kib()
         gateway.stop()
-        with World(postgres, printers, ("--direct", "--mute")) as world:
-            world.db.execute(TRACE)
-            out = run(world, args, base)
-    print(json.dumps(out, indent=1))
-    good = out["kib_per_session"] <= SESSION_KIB and all(e["lag_p99_ms"] <= LAG_P99_MS for e in out["load"])
-    return 0 if good else 1
+    return base
 
 
-def run(world: World, args: argparse.Namespace, base: int) -> dict[str, Any]:
-    gateway = world.start_gateway()
-    out: dict[str, Any] = {"sessions": args.sessions, "base_kib": base}
-    out["connect_s"] = connect_all(world, args.sessions)
-    out["kib_per_session"] = round((gateway.private_kib() - base) / args.sessions, 1)
-    # Now every printer says once all it knows: nobody answered the first question.
-    answers = Load(world, 200, args.sessions // 200 + 2, "full", 1)
-    count = "SELECT count(*) AS n FROM app.printer_status WHERE org_id = %s AND state = 'printing'"
-    wait_for(
-        lambda: (world.db.execute(count, [world.org]).fetchone() or {})["n"] == args.sessions,
-        120,
-        "reports",
-        0.5,
+def spread(steps: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> float:
+    """The largest over the smallest."""
+    values = [value(step) for step in steps]
+    return round(max(values) / min(values), 2)
+
+
+def verdict(steps: list[dict[str, Any]]) -> list[str]:
+    """Goals that were missed."""
+    bad = []
+    for step in steps:
+        if step["kib_per_idle_session"] > SESSION_KIB:
+            bad.append(f"memory per session at {step['sessions']}")
+        for load in step["load"]:
+            if load["lag_p99_ms"] > LAG_P99_MS:
+                bad.append(f"lag at {step['sessions']}, {load['shape']}")
+            if load.get("cpu_to_subscriber", 0) > CPU_RATIO:
+                bad.append(f"processor time over the subscriber's at {step['sessions']}, {load['shape']}")
+    return bad
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--steps", default="100,1000", help="numbers of sessions, one after the other; full: 100,1000,5000"
     )
-    answers.finish()
-    out["kib_per_session_with_record"] = round((gateway.private_kib() - base) / args.sessions, 1)
-    out["load"] = [
-        measure_load(world, gateway, args.seconds, "delta", args.delta_rate, 10_000),
-        measure_load(world, gateway, args.seconds, "full", args.full_rate, 20_000),
-    ]
-    gateway.stop()
-    return out
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=1, help="reports per second and printer")
+    parser.add_argument("--quick", action="store_true", help="50 and 200 sessions for 5 s: does it work at all")
+    args = parser.parse_args()
+    if args.quick:
+        args.steps, args.seconds, args.rate = "50,200", 5, 2
+    counts = [int(each) for each in args.steps.split(",")]
+    with Postgres() as postgres:
+        base = base_memory(postgres)
+        steps = [one_step(postgres, n, args, base, n <= 1000) for n in counts]
+    bad = verdict(steps)
+    linear = {
+        "kib_per_reporting_session": spread(steps, lambda s: s["kib_per_reporting_session"]),
+        "cpu_per_delta": spread(steps, lambda s: s["load"][0]["gateway_cpu_us_per_report"]),
+        "cpu_per_full": spread(steps, lambda s: s["load"][1]["gateway_cpu_us_per_report"]),
+    }
+    print(json.dumps({"base_kib": base, "steps": steps, "largest_to_smallest": linear, "missed": bad}, indent=1))
+    return 1 if bad and not args.quick else 0
 
 
 if __name__ == "__main__":

@@ -115,10 +115,14 @@ publish_report(struct load *l, const char *serial, long layer, int full)
 		    "{\"print\":{\"command\":\"push_status\",\"msg\":0,\"sequence_id\":\"%ld\",\"layer_num\":%ld,%s}",
 		    layer, layer, l->rest);
 	else
+		/* As an A1 sends them while it prints. */
 		len = snprintf(payload, sizeof(payload),
-		    "{\"print\":{\"bed_temper\":%ld.%02ld,\"layer_num\":%ld,\"wifi_signal\":\"-5%lddBm\","
-		    "\"command\":\"push_status\",\"msg\":1,\"sequence_id\":\"%ld\"}}",
-		    50 + layer % 7, layer % 100, layer, layer % 10, layer);
+		    "{\"print\":{\"bed_temper\":%ld.%02ld,\"nozzle_temper\":%ld.%02ld,\"wifi_signal\":\"-5%lddBm\","
+		    "\"command\":\"push_status\",\"msg\":1,\"sequence_id\":\"%ld\",\"mc_percent\":%ld,\"layer_num\":%ld,"
+		    "\"cooling_fan_speed\":\"%ld\",\"upload\":{\"status\":\"idle\",\"progress\":0,\"message\":\"\"},"
+		    "\"mc_print_line_number\":\"%ld\",\"net\":{\"conf\":16}}}",
+		    50 + layer % 7, layer % 100, 215 + layer % 5, layer % 100, layer % 10, layer,
+		    layer % 100, layer, layer % 16, layer * 100);
 	if (len > 0 && (size_t)len < sizeof(payload))
 		publish(l, serial, payload, len);
 }

@@ -219,6 +219,16 @@ def test_gateway_never_and_long_ago(ctl: Ctl) -> None:
     wrong(ctl, "gateway", r"the last report is 6\d s old")
 
 
+def test_more_printers_than_the_gateways_have_room_for(healthy: Ctl) -> None:
+    with healthy.connect() as db:
+        db.execute("UPDATE sec.gateways SET room = 0")
+        db.execute(
+            "INSERT INTO sec.printer_index (printer_id, org_id, protocol, enabled, config_version)"
+            " VALUES (gen_random_uuid(), gen_random_uuid(), 'bambu', true, 1)"
+        )
+    wrong(healthy, "gateway", r"^1 printers, but the gateways that live have room for 0$")
+
+
 def test_courier_never_and_long_ago(ctl: Ctl) -> None:
     beat(ctl)
     wrong(ctl, "courier", "no courier has ever reported")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -175,10 +176,16 @@ class Keys:
         return b"\x01" + hashlib.sha256(point).digest()[:4] + ephemeral + body
 
 
+def prepare(files: int) -> None:
+    die_with_parent()
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
 class Gateway:
     """One soloprint-gateway process."""
 
-    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path, **settings: str) -> None:
+    def __init__(self, postgres: Postgres, keys: Keys, ca: Path, log: Path, files: int = 0, **settings: str) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "SOLOPRINT_DB": postgres.conninfo("soloprint_gateway"),
@@ -192,7 +199,7 @@ class Gateway:
         self.log = log.open("ab")
         program = BUILD / "bin" / "soloprint-gateway"
         self.process = subprocess.Popen(
-            [str(program)], env=environment, stdout=self.log, stderr=self.log, preexec_fn=die_with_parent
+            [str(program)], env=environment, stdout=self.log, stderr=self.log, preexec_fn=lambda: prepare(files)
         )
 
     @property
@@ -232,9 +239,15 @@ class World:
     """A fleet, an organisation that has its printers, and gateways."""
 
     def __init__(
-        self, postgres: Postgres, printers: list[dict[str, Any]], flags: tuple[str, ...] = ()
+        self,
+        postgres: Postgres,
+        printers: list[dict[str, Any]],
+        flags: tuple[str, ...] = (),
+        like: World | None = None,
     ) -> None:
+        """like: another world with the same keys and the same CA, so that the same gateways serve both."""
         self.postgres = postgres
+        self.like = like
         self.specs = printers
         self.flags = flags
         self.gateways: list[Gateway] = []
@@ -244,7 +257,9 @@ class World:
         with contextlib.ExitStack() as stack:
             self.folder = short_folder("slp-gw-")
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.keys = Keys(self.folder)
+            self.keys = self.like.keys if self.like else Keys(self.folder)
+            if self.like:
+                shutil.copytree(self.like.fleet.ca.parent, self.folder / "fleet" / "ca")
             (self.folder / "store").mkdir()
             self.fleet = stack.enter_context(RunningFleet(self.folder / "fleet", self.specs, *self.flags))
             self.db = self.postgres.connect()
@@ -276,13 +291,13 @@ class World:
         self.db = self.postgres.connect()
         self.db.execute("SELECT set_config('app.org_id', %s, false)", [str(self.org)])
 
-    def start_gateway(self, **settings: str) -> Gateway:
-        """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS."""
+    def start_gateway(self, files: int = 0, **settings: str) -> Gateway:
+        """settings: silence_ms="3000" is SOLOPRINT_GATEWAY_SILENCE_MS; files: how many it may have open, 0 as many as we."""
         log = self.folder / f"gateway-{len(self.gateways)}.log"
         for row in self.fleet.printers:
             if row.get("ftps_port"):
                 settings.setdefault("ftps_port", f"+{row['ftps_port'] - row['port']}")
-        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, **settings)
+        gateway = Gateway(self.postgres, self.keys, self.fleet.ca, log, files, **settings)
         self.gateways.append(gateway)
         return gateway
 
@@ -327,6 +342,10 @@ class World:
     def events(self, name: str, kind: str = "printer.state_changed") -> list[dict[str, Any]]:
         query = "SELECT data FROM app.outbox WHERE resource_id = %s AND type = %s ORDER BY sequence"
         return [row["data"] for row in self.db.execute(query, [self.ids[name], kind])]
+
+    def history(self, name: str, kind: str) -> list[dict[str, Any]]:
+        query = "SELECT detail FROM app.printer_history WHERE printer_id = %s AND kind = %s ORDER BY at, id"
+        return [row["detail"] for row in self.db.execute(query, [self.ids[name], kind])]
 
     def wait_state(self, name: str, state: str, timeout_s: float = 15.0) -> dict[str, Any]:
         wait_for(lambda: self.status(name)["state"] == state, timeout_s, f"state {state} of {name}")

@@ -339,6 +339,28 @@ def test_an_upload_that_is_given_up_leaves_nothing(
 
 
 @on("x1c")
+def test_the_removal_of_a_part_does_not_meet_the_next_try(
+    fleet: RunningFleet, printer: tuple[str, Probe], file: Path
+) -> None:
+    """The session breaks; the upload is begun again while its first part is still being removed."""
+    name, probe = printer
+    fleet.fault(name, "ftps_stall", bytes=400_000)
+    place = probe.begin_upload(file, task_id=1013)
+    wait_for(lambda: stored(fleet, name).get("cube-1013.gcode.3mf"), what="a partial file")
+    fleet.fault(name, "ftps_stall", on=False)
+    fleet.fault(name, "ftps_slow_delete", delay_s=3)
+    fleet.fault(name, "drop")
+    assert probe.wait("uploaded", place)["what"] == "broken"
+    probe.wait("up", place)
+    probe.wait("report", place)
+    assert probe.upload(file, task_id=1013)["what"] == "done"
+    fleet.fault(name, "ftps_slow_delete", on=False)
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() - began > 3.5, what="the delay of the removal")
+    assert stored(fleet, name)["cube-1013.gcode.3mf"] == SIZE
+
+
+@on("x1c")
 def test_a_wrong_code_is_told(fleet: RunningFleet, printer: tuple[str, Probe], file: Path) -> None:
     """The code has changed, and the session has not noticed yet."""
     name, probe = printer

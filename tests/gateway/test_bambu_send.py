@@ -50,7 +50,7 @@ def test_a_running_job_obeys_and_starts_nothing_else(world: World, asks: Asks) -
     world.wait_state("mini", "printing", 30)
     for command, state in (("pause", "paused"), ("resume", "printing")):
         asks.succeeded(asks.command("mini", command))
-        assert world.status("mini")["state"] == state
+        world.wait_state("mini", state)
     asks.succeeded(asks.command("mini", "light", on=False))
     asks.succeeded(asks.command("mini", "speed", level="sport"))
     asks.succeeded(asks.command("mini", "set_temperatures", nozzle_c=215, bed_c=60))

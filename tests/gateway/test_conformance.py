@@ -8,10 +8,13 @@ network's faults (unreachable, drop, blackhole) are made by the fleet's relay.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
+from asks import Asks
 from rig import World
 from virtual_fleet.harness import wait_for
 
@@ -35,15 +38,33 @@ class Kind:
     cancelled_state: tuple[str, ...] = ("failed",)
     garbage: dict[str, Any] = dataclasses.field(default_factory=dict)
     garbage_least: int = 20  # how much of it is enough: one piece per question where questions are asked
-    wakes: bool = False  # silence: waking it costs some more time before it is given up
+    can_heat: bool = True
+    can_gcode: bool = True
+    unsupported: dict[str, Any] = dataclasses.field(default_factory=lambda: {"command": "fans", "chamber_pct": 30})
+    file: tuple[str, str] = ("cube.gcode", "gcode")  # what it prints: name, kind
+    mute_start: bool = True  # the fault of that name: a start that is taken, and then nothing
+    slow_upload: dict[str, Any] = dataclasses.field(
+        default_factory=lambda: {"kind": "slow_upload", "bytes_s": 1_000_000}
+    )
 
 
 BAMBU = Kind(
     protocol="bambu",
-    printer={"model": "X1C"},
+    printer={"model": "X1C", "check_files": True},
+    unsupported={"command": "firmware_restart"},
+    file=("cube.gcode.3mf", "gcode_3mf"),
+    slow_upload={"kind": "ftps_stall"},
     short={"layers": 3, "layer_s": 30},
     long={"layers": 5000, "layer_s": 60},
     job_name="benchy",
+)
+MOONRAKER = Kind(
+    protocol="moonraker",
+    printer={"protocol": "moonraker", "model": "voron"},
+    short={"seconds": 240, "prepare_s": 60, "layers": 8},
+    long={"seconds": 300000},
+    job_name="benchy",
+    cancelled_state=("idle",),
 )
 PRUSALINK = Kind(
     protocol="prusalink",
@@ -52,6 +73,9 @@ PRUSALINK = Kind(
     long={"seconds": 360000},
     job_name="benchy_0.4n_PLA.gcode",
     failed_state=("failed", "error"),
+    can_heat=False,
+    can_gcode=False,
+    mute_start=False,
     garbage_least=3,
 )
 OCTOPRINT = Kind(
@@ -61,10 +85,11 @@ OCTOPRINT = Kind(
     long={"seconds": 500000},
     job_name="benchy.gcode",
     failed_state=("error",),
+    mute_start=False,
 )
-KINDS: tuple[Kind, ...] = (BAMBU, PRUSALINK, OCTOPRINT)
+KINDS: tuple[Kind, ...] = (BAMBU, MOONRAKER, PRUSALINK, OCTOPRINT)
 IDS = [kind.protocol for kind in KINDS]
-ROLES = ("job", "net", "code", "noise", "mute")
+ROLES = ("job", "net", "code", "noise", "mute", "send")
 PRINTERS: list[dict[str, Any]] = [
     {"name": f"{kind.protocol}-{role}"} | kind.printer for kind in KINDS for role in ROLES
 ]
@@ -75,7 +100,7 @@ FLAGS = ("--time-scale", str(SCALE))
 def gateway(world: World) -> Iterator[None]:
     for kind in KINDS:
         world.fleet.fault(f"{kind.protocol}-code", "wrong_code")
-    running = world.start_gateway(silence_ms=str(SILENCE_MS))
+    running = world.start_gateway(silence_ms=str(SILENCE_MS), patience="20")
     world.wait_connected(*[each["name"] for each in PRINTERS if not each["name"].endswith("-code")])
     yield
     assert running.stop() == 0
@@ -165,7 +190,8 @@ def test_gone_and_back(world: World, kind: Kind) -> None:
 
 
 def test_a_lost_connection_leaves_the_job_alone(world: World, kind: Kind) -> None:
-    name = f"{kind.protocol}-net"
+    # one that has been connected for a while: nothing has made its patience longer
+    name = f"{kind.protocol}-mute"
     begin(world, kind, name, kind.long)
     row = world.wait_state(name, "printing", 30)
     seen, job = len(world.events(name)), row["job"]
@@ -204,13 +230,14 @@ def test_garbage_ends_nothing(world: World, kind: Kind) -> None:
 
 def test_silence_is_noticed(world: World, kind: Kind) -> None:
     name = f"{kind.protocol}-mute"
-    world.wait_state(name, "idle")
+    world.wait_connected(name)
+    before = world.status(name)["state"]
     world.fleet.fault(name, "silence")
     wait_for(lambda: world.reason(name)[0] != "connected", 30, "the end of the connection")
     world.wait_state(name, "offline", 40)
     world.fleet.fault(name, "silence", on=False)
     world.wait_connected(name, timeout_s=45)
-    world.wait_state(name, "idle")
+    world.wait_state(name, before)
 
 
 # --- jobs --------------------------------------------------------------------------------------------
@@ -270,3 +297,112 @@ def test_failed(world: World, kind: Kind) -> None:
     world.fleet.ctl("fail", name, **kind.fail)
     row = wait_status(world, name, outcome, "outcome", kind.outcome_s)
     assert outcome(row) == "failed" and row["state"] in kind.failed_state
+
+
+# --- commands ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asks(world: World) -> Asks:
+    return Asks(world)
+
+
+def test_pause_resume_stop(world: World, kind: Kind, asks: Asks) -> None:
+    name = f"{kind.protocol}-send"
+    begin(world, kind, name, kind.long)
+    world.wait_state(name, "printing", 30)
+    for command, state in (("pause", "paused"), ("resume", "printing")):
+        asks.succeeded(asks.command(name, command), 40)
+        world.wait_state(name, state)
+    asks.succeeded(asks.command(name, "stop"), 40)
+    row = wait_status(world, name, outcome, "outcome", kind.outcome_s)
+    assert outcome(row) == "cancelled"
+    assert asks.failed(asks.command(name, "pause")) == "printer_state_conflict"
+
+
+def cannot(asks: Asks, name: str, command: str, **params: Any) -> None:
+    """Refused at once when no printer of the protocol can, else by the gateway."""
+    try:
+        job = asks.command(name, command, **params)
+    except psycopg.Error as error:
+        assert "cannot do this" in str(error)
+        return
+    assert asks.failed(job) == "unsupported_by_printer"
+
+
+def test_targets(world: World, kind: Kind, asks: Asks) -> None:
+    name = f"{kind.protocol}-send"
+    if not kind.can_heat:
+        cannot(asks, name, "set_temperatures", nozzle_c=185, bed_c=52)
+        return
+    asks.succeeded(asks.command(name, "set_temperatures", nozzle_c=185, bed_c=52), 40)
+
+    def shown(row: dict[str, Any]) -> bool:
+        both = row["temperatures"]["nozzles"][0]["target_c"], row["temperatures"]["bed"]["target_c"]
+        return both == (185, 52)
+
+    wait_status(world, name, shown, "targets")
+    asks.succeeded(asks.command(name, "set_temperatures", nozzle_c=0, bed_c=0), 40)
+
+
+def test_gcode(world: World, kind: Kind, asks: Asks) -> None:
+    name, lines = f"{kind.protocol}-send", ["G28", "M117 hello"]
+    if kind.can_gcode:
+        asks.succeeded(asks.command(name, "gcode", lines=lines), 40)
+    else:
+        cannot(asks, name, "gcode", lines=lines)
+
+
+def test_what_it_cannot_do(world: World, kind: Kind, asks: Asks) -> None:
+    command = dict(kind.unsupported)
+    cannot(asks, f"{kind.protocol}-send", command.pop("command"), **command)
+
+
+# --- files -------------------------------------------------------------------------------------------
+
+
+def send(kind: Kind, asks: Asks, role: str = "send", size: int = 700_000) -> Any:
+    name, what = kind.file
+    return asks.send(f"{kind.protocol}-{role}", asks.file(name, os.urandom(size), what))
+
+
+def test_a_file_is_brought_and_started(world: World, kind: Kind, asks: Asks) -> None:
+    name = f"{kind.protocol}-send"
+    done = asks.succeeded(send(kind, asks), 60)
+    assert done["result"]["started"] is True
+    world.wait_state(name, "printing", 60)
+    with pytest.raises(psycopg.Error, match="busy"):
+        send(kind, asks)
+    assert world.status(name)["state"] == "printing"
+    asks.succeeded(asks.command(name, "stop"), 40)
+    wait_status(world, name, lambda row: row["state"] not in BUSY, "the job's end")
+    wait_for(lambda: [p["state"] for p in asks.prints(name)][-1:] == ["cancelled"], 20, "the print")
+
+
+def test_a_start_that_shows_nothing_is_not_repeated(world: World, kind: Kind, asks: Asks) -> None:
+    if not kind.mute_start:
+        pytest.skip("its virtual printer has no such fault")
+    name = f"{kind.protocol}-send"
+    world.fleet.fault(name, "mute_start")
+    assert asks.failed(send(kind, asks), 90) in ("start_unknown", "not_confirmed")
+    world.fleet.fault(name, "mute_start", on=False)
+    assert world.status(name)["state"] not in BUSY
+
+
+def test_a_lost_connection_during_an_upload(world: World, kind: Kind, asks: Asks) -> None:
+    """It begins anew once the printer is back, or is given up; whatever comes of it, it is told."""
+    name = f"{kind.protocol}-net"
+    wait_status(world, name, lambda row: row["state"] not in (*BUSY, "offline"), "rest")
+    fault = dict(kind.slow_upload)
+    slow = fault.pop("kind")
+    world.fleet.fault(name, slow, **fault)
+    job = send(kind, asks, "net", 8_000_000)
+    wait_for(lambda: asks.job(job)["progress"], 20, "the upload")
+    world.fleet.fault(name, "drop")
+    world.fleet.fault(name, slow, on=False)
+    done = asks.wait(job, 90)
+    if done["state"] == "succeeded":
+        asks.succeeded(asks.command(name, "stop"), 40)
+    else:
+        assert done["error"]["code"] in ("upload_failed", "printer_busy"), done["error"]
+        assert world.status(name)["state"] not in BUSY

@@ -33,6 +33,7 @@ PRINTERS: list[dict[str, Any]] = [
     printer("mute"),
     printer("cut"),
     printer("away"),
+    printer("boots"),
     printer("other", protocol="bambu", model="A1", job={}),
 ]
 FLAGS = ("--time-scale", "60")
@@ -56,6 +57,7 @@ def gateway(world: World) -> Iterator[Gateway]:
     world.update("serial", serial="OTHER")
     world.fleet.fault("keys-only", "no_challenge")
     world.fleet.fault("away", "unreachable")
+    world.fleet.fault("boots", "unavailable")
     running = world.start_gateway()
     yield running
     assert running.stop() == 0
@@ -221,6 +223,12 @@ def test_a_cut_connection_is_no_news(world: World) -> None:
     world.fleet.fault("cut", "drop")
     wait_for(lambda: len(world.fleet.ctl("requests", "cut")) > asked + 2, 20, "further questions")
     assert world.status("cut")["connection"]["since"] == since
+
+
+def test_its_server_starts(world: World) -> None:
+    world.wait_reason("boots", "starting", 40)
+    world.fleet.fault("boots", "unavailable", on=False)
+    world.wait_connected("boots", timeout_s=45)
 
 
 def test_unreachable(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -18,10 +19,17 @@ from typing import Any
 from virtual_fleet.broker import die_with_parent
 from virtual_fleet.harness import wait_for
 
-VENV = Path(__file__).resolve().parent / "octoprint" / ".venv"
+VENV = Path(__file__).resolve().parent.parent / ".octoprint"
 PROGRAM = VENV / "bin" / "octoprint"
 MISSING = f"no OctoPrint in {VENV}: run make octoprint"
-KEY = "SOLOPRINT0TEST0KEY0OF0OCTOPRINT0"
+# API keys, by user: what SoLoPrint's has is what docs/gateway.md asks for.
+BASIC = ["STATUS", "CONNECTION", "CONTROL", "PRINT", "FILES_LIST", "FILES_SELECT", "FILES_UPLOAD"]
+USERS: dict[str, list[str]] = {
+    "soloprint": [*BASIC, "SETTINGS_READ", "WEBCAM", "MONITOR_TERMINAL"],
+    "narrow": BASIC,
+    "onlooker": ["STATUS"],
+    "admin": ["ADMIN"],
+}
 # What has nothing to do with printing, or asks the internet.
 UNWANTED = [
     "achievements",
@@ -60,7 +68,8 @@ class RealOctoPrint:
     """Use as a context manager. `printer`: settings of the Virtual Printer plugin."""
 
     def __init__(self, **printer: Any) -> None:
-        self.key = KEY
+        self.keys = {name: f"{name}-{secrets.token_hex(12)}" for name in USERS}
+        self.key = self.keys["soloprint"]
         self.port = free_port()
         self.printer = printer
         self.process: subprocess.Popen[bytes] | None = None
@@ -68,6 +77,7 @@ class RealOctoPrint:
     def __enter__(self) -> RealOctoPrint:
         self.folder = Path(tempfile.mkdtemp(prefix="slp-octo-", dir="/tmp"))
         (self.folder / "config.yaml").write_text(json.dumps(self._config()))  # JSON is YAML
+        (self.folder / "users.yaml").write_text(json.dumps(self._users()))
         self.start()
         return self
 
@@ -75,11 +85,14 @@ class RealOctoPrint:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _users(self) -> dict[str, Any]:
+        rest: dict[str, Any] = {"active": True, "groups": [], "password": "none", "settings": {}}
+        return {name: rest | {"permissions": USERS[name], "apikey": key} for name, key in self.keys.items()}
+
     def _config(self) -> dict[str, Any]:
         webcam = {"stream": "/webcam/?action=stream", "snapshot": "http://127.0.0.1:8080/?action=snapshot"}
         return {
             "accessControl": {"salt": "salt-of-the-tests"},
-            "api": {"key": self.key},
             "server": {
                 "firstRun": False,
                 "onlineCheck": {"enabled": False},
@@ -127,7 +140,7 @@ class RealOctoPrint:
     def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
         """Status and JSON, None when the answer is none."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
-        request.add_header("X-Api-Key", self.key if key is None else key)
+        request.add_header("X-Api-Key", self.keys["admin"] if key is None else key)
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")

@@ -154,7 +154,7 @@ test_failure(void)
 	is_int(p.r.job.outcome, OUTCOME_FAILED, "failed");
 	json_is(&p, REC_ERRORS,
 	    "[{\"code\":\"0300_8008\",\"severity\":\"serious\",\"module\":\"motion_controller\","
-	    "\"source\":\"print_error\",\"message\":null,\"url\":null}]");
+	    "\"source\":\"print_error\",\"message\":\"paused: the nozzle's temperature is not as it should be\",\"url\":null}]");
 	push(&p, "\"gcode_state\":\"PREPARE\",\"print_error\":0");
 	is_int(p.r.job.outcome, OUTCOME_NONE, "a new job has none");
 	done(&p);

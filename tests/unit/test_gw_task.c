@@ -422,6 +422,8 @@ test_patience(void)
 	give(&b, "printer.command", "{\"command\":\"resume\"}", "r");
 	run_ms(&b, 700);
 	told("failed:outcome_unknown ", "or not");
+	give(&b, "printer.command", "{\"command\":\"gcode\",\"lines\":[\"G28\"]}", "r");
+	told("failed:outcome_unknown ", "there is nothing to see of what only an answer tells");
 	session_failed(the_session, REASON_UNREACHABLE);
 	command(&b, "{\"command\":\"resume\"}");
 	give(&b, "printer.command", "{\"command\":\"resume\"}", "oc");

@@ -34,7 +34,7 @@ def add_up(p: argparse.ArgumentParser) -> None:
     p.add_argument("--listen", action="append", metavar="ADDRESS", help="default: 127.0.0.1 and ::1")
     p.add_argument("--make", metavar="MAKE", help="build first with this make")
     p.add_argument("--no-demo", action="store_true", help="no demo organisation and no virtual fleet")
-    p.add_argument("--fleet", type=int, metavar="N", help="virtual printers (default 3)")
+    p.add_argument("--fleet", type=int, metavar="N", help="virtual printers (default 5)")
     p.add_argument("--gateway-ca", metavar="FILE", help="CAs of printers' certificates (default: the virtual fleet's)")
     p.add_argument("--gateways", type=int, metavar="N", help="gateway processes (default 1)")
     p.add_argument("--couriers", type=int, metavar="N", help="courier processes (default 1)")
@@ -240,10 +240,10 @@ def check_ports(at: Layout, settings: Settings, old: Settings | None) -> None:
     if not (nginx_runs and old and old.port == settings.port):
         ports.require_free(settings.listen, settings.port)
     fleet_runs = s6.scanning(at) and s6.stat(at.scan / "fleet")["up"] == "true"
-    span = range(settings.fleet_port, settings.fleet_port + 4 * settings.fleet + 1)
+    span = range(settings.fleet_port, settings.fleet_port + services.fleet_ports(settings))
     if settings.fleet and not fleet_runs:
         if not settings.fleet_port or not all(ports.bindable("127.0.0.1", p) for p in span):
-            settings.fleet_port = ports.free_run(4 * settings.fleet + 1)
+            settings.fleet_port = ports.free_run(services.fleet_ports(settings))
 
 
 def facts(at: Layout, settings: Settings) -> dict[str, object]:

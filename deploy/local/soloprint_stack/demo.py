@@ -80,7 +80,7 @@ def ensure_printers(at: Layout, client: Client) -> str:
         where = {"host": p["host"], "port": p["port"]}
         old = known.get(str(p["serial"]))
         if old is None:
-            body = {"name": p["name"], "protocol": "bambu", "model": p["model"], "serial": p["serial"]}
+            body = {"name": p["name"], "protocol": p["protocol"], "model": p["model"], "serial": p["serial"]}
             expect(client.call("POST", "/v1/printers", body | where | {"secret": p["access_code"]}), 201, "POST /v1/printers")
             added += 1
         elif {k: old[k] for k in where} != where:

@@ -100,10 +100,15 @@ def fleet_ca(at: Layout) -> Path:
     return at.fleet / "ca" / "ca.pem"
 
 
+def fleet_ports(settings: Settings) -> int:
+    """Per printer its relay, its listener, its storage and its camera; and one of the fleet itself."""
+    return 4 * settings.fleet + 1
+
+
 def fleet(at: Layout, settings: Settings) -> Service:
     command = [sys.executable, "-B", str(at.var / "fleet-src" / "fleet"), "--dir", str(at.fleet)]
     command += ["--printers", str(settings.fleet), "--port-base", str(settings.fleet_port)]
-    command += ["--time-scale", "20", "--autoplay"]
+    command += ["--time-scale", "20", "--autoplay", "--mixed"]
     return Service("fleet", command, at.user("soloprint"), umask="0022", stop_ms=8000)
 
 

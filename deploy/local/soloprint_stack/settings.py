@@ -20,7 +20,7 @@ class Settings:
     gateways: int = 1
     gateway_ca: str = ""
     couriers: int = 1
-    fleet: int = 3  # virtual printers; 0: none
+    fleet: int = 5  # virtual printers; 0: none
     fleet_port: int = 0
     env: dict[str, str] = field(default_factory=dict)
 

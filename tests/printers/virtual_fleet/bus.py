@@ -42,9 +42,9 @@ class Bus:
         self.client.disconnect()
         self.client.loop_stop()
 
-    def publish(self, serial: str, payload: bytes) -> None:
+    def publish(self, serial: str, payload: bytes, retain: bool = False) -> None:
         if self.client.is_connected():
-            self.client.publish(f"device/{serial}/report", payload, qos=0)
+            self.client.publish(f"device/{serial}/report", payload, qos=0, retain=retain)
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any) -> None:
         if code == 0:

@@ -27,6 +27,7 @@ from .control import Server
 from .garbage import KINDS
 from .job import Job
 from .models import MODELS, Json
+from .moonraker import Moonraker
 from .octoprint import OctoPrint
 from .printer import Clock, Printer
 from .prusalink import PrusaLink
@@ -35,7 +36,7 @@ from .recorded import RecordedPrinter
 ORDER = ("A1", "X1C", "P1S", "H2D", "A1 mini", "P2S")
 FIRST_PORT, BLOCK, BLOCKS = 16000, 32, 480  # below the ports that connections come from
 # Protocols whose printers are servers of their own: start, stop, describe, control, set_fault.
-DEVICES = {"octoprint": OctoPrint, "prusalink": PrusaLink}
+DEVICES: dict[str, Any] = {"moonraker": Moonraker, "octoprint": OctoPrint, "prusalink": PrusaLink}
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 
 
@@ -69,6 +70,13 @@ def default_printers(count: int, models: list[str] | None = None) -> list[Json]:
     return [
         {"name": f"{names[i % len(names)]} {i + 1}", "model": names[i % len(names)]} for i in range(count)
     ]
+
+
+def mixed_printers(count: int) -> list[Json]:
+    """The first two of Bambu, one of each other protocol, then more of Bambu."""
+    bambu = default_printers(max(count - len(DEVICES), min(count, 2)))
+    others = [{"name": f"{kind.__name__} {i}", "protocol": name} for i, (name, kind) in enumerate(DEVICES.items(), 3)]
+    return (bambu[:2] + others + bambu[2:])[:count]
 
 
 def free_run(length: int) -> tuple[int, list[socket.socket]]:
@@ -158,7 +166,7 @@ class Fleet:
         serial = spec.get("serial") or f"{prefix}9V{index:010d}"
         digest = hashlib.sha256(f"{self.options.seed}/{serial}".encode()).hexdigest()
         code = spec.get("access_code") or f"{int(digest[:12], 16) % 10**8:08d}"
-        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol)
+        return Entry(spec.get("name", serial), model, serial, code, port, inner, protocol=protocol)
 
     def _printer(self, entry: Entry, spec: Json) -> Printer:
         kind = RecordedPrinter if "recording" in spec else Printer
@@ -364,6 +372,10 @@ class Fleet:
         """How many printers were ever sent a request: sessions that got as far as talking."""
         return len(self.asked)
 
+    async def _op_connects(self, _request: Json) -> Any:
+        """When printers were connected to, in order, in seconds of the monotonic clock."""
+        return sorted(at for relay in self.relays.values() for at in relay.times)
+
     async def _op_state(self, request: Json) -> Any:
         entry = self._find(request)
         printer = self.printers.get(entry.serial)
@@ -398,8 +410,9 @@ class Fleet:
         return {each.name: each.stat().st_size for each in sorted(folder.iterdir())} if folder.exists() else {}
 
     async def _op_publish(self, request: Json) -> Any:
-        """Any text on the report topic."""
-        self.bus.publish(self._find(request).serial, str(request["payload"]).encode())
+        """Any text on the report topic; retain: the broker keeps it for those who come later."""
+        payload, retain = str(request["payload"]).encode(), bool(request.get("retain"))
+        self.bus.publish(self._find(request).serial, payload, retain)
 
     async def _op_set(self, request: Json) -> Any:
         printer = self.printers[self._find(request).serial]

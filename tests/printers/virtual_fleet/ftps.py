@@ -8,6 +8,7 @@ ftps_short        `bytes` of the file are stored, the last answer is 226
 ftps_drop         both connections end after `bytes`
 ftps_stall        no byte is taken after `bytes`
 ftps_full         552
+ftps_slow_delete  DELE happens `delay_s` later
 ftps_refused      553
 """
 
@@ -31,6 +32,7 @@ FAULTS = (
     "ftps_lost_answer",
     "ftps_refused",
     "ftps_short",
+    "ftps_slow_delete",
     "ftps_stall",
 )
 MAX_FILES = 20  # per printer; the oldest go
@@ -140,6 +142,13 @@ def _handlers(storage: Storage) -> Any:
                     self.respond(answer)
                     return None
             return super().ftp_STOR(file, mode)
+
+        def ftp_DELE(self, path: str) -> Any:
+            fault = storage.faults().get("ftps_slow_delete")
+            if fault is None:
+                return super().ftp_DELE(path)
+            self.ioloop.call_later(float(fault.get("delay_s", 2)), super().ftp_DELE, path)
+            return None
 
         def respond(self, answer: str, *args: Any, **options: Any) -> None:
             faults = storage.faults()

@@ -1,5 +1,5 @@
 """An OctoPrint imitated at the socket: REST and the raw websocket. Refuses what the real one refuses;
-tests/printers/test_octoprint.py asks both the same.
+tests/printers/test_virtual_octoprint.py asks both the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FAULTS = {
     "lost_printer": "the serial line fails with `message`",
     "no_space": "507 to uploads",
     "slow_upload": "`bytes_s` read of an upload per second",
-    "cut_upload": "the connection is cut after `bytes` of an upload",
+    "cut_upload": "the connection is cut after `bytes` of an upload, `times` times",
 }
 HOSTILE = [
     "",
@@ -99,6 +99,7 @@ class OctoPrint:
         self.listeners: list[Listener] = []
         self.requests: collections.deque[Json] = collections.deque(maxlen=2000)
         self.partials = self.logins = self.garbage_sent = 0
+        self.uploading = False
 
     # --- life ----------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -168,7 +169,7 @@ class OctoPrint:
         if "unavailable" in self.faults:
             return web.Response(status=503, text="<html>503 Service Unavailable</html>", content_type="text/html")
         try:
-            if handler not in (self._websocket, self._settings):
+            if handler != self._websocket:
                 self._check_key(request)
             if "garbage" in self.faults and request.method == "GET" and handler != self._websocket:
                 fault = self.faults["garbage"]
@@ -228,10 +229,7 @@ class OctoPrint:
             | {"_is_external_client": False, "_login_mechanism": "apikey", "apikey": None, "settings": {}}
         )
 
-    async def _settings(self, request: web.Request) -> web.Response:
-        """Everybody's, with nothing in them that a stranger may not know."""
-        if request.headers.get("X-Api-Key") != self.key:
-            return web.json_response({"webcam": {}, "feature": {"sdSupport": True}})
+    async def _settings(self, _request: web.Request) -> web.Response:
         camera = self.options.get("camera")
         webcam: Json = {"webcamEnabled": True, "streamUrl": None, "snapshotUrl": None, "webcams": []}
         if camera:
@@ -370,11 +368,13 @@ class OctoPrint:
             raise Refusal(507, "Insufficient storage")
         if not request.content_type.startswith("multipart/"):
             raise Refusal(400, "No file to upload and no folder to create")
+        self.uploading, good = True, False
         try:
             fields, name, size, digest = await self._receive(request)
-        except (OSError, asyncio.CancelledError, ValueError):
-            self.partials += 1
-            raise
+            good = True
+        finally:
+            self.uploading = False
+            self.partials += not good
         if name is None:
             raise Refusal(400, "No file to upload and no folder to create")
         if not name.lower().endswith(EXTENSIONS):
@@ -416,7 +416,9 @@ class OctoPrint:
         return fields, name, size, digest.hexdigest()
 
     async def _upload_fault(self, request: web.Request, size: int, n: int) -> None:
-        if "cut_upload" in self.faults and size >= int(self.faults["cut_upload"].get("bytes", 1)):
+        cut = self.faults.get("cut_upload", {"times": 0})
+        if cut.get("times", 1) > 0 and size >= int(cut.get("bytes", 1)):
+            cut["times"] = cut.get("times", 1) - 1
             assert request.transport is not None
             request.transport.abort()  # type: ignore[attr-defined]
             raise ConnectionResetError("cut")
@@ -525,7 +527,7 @@ class OctoPrint:
     def describe(self) -> Json:
         out: Json = {"state": self.machine.state, "faults": sorted(self.faults), "logins": self.logins}
         out["garbage_sent"] = self.garbage_sent
-        out |= {"files": dict(self.files), "partials": self.partials, "file": self.machine.file}
+        out |= {"files": dict(self.files), "partials": self.partials, "uploading": self.uploading, "file": self.machine.file}
         out |= {"heaters": self.machine.heaters, "completion": self.machine.done}
         return out | {"listeners": [each.authed for each in self.listeners]}
 

@@ -62,7 +62,7 @@ class Printer:
         self.storage: Path | None = None  # None: what is to be printed is not looked for
         self.temps = {each: [AMBIENT_C, 0.0] for each in WARMING}
         self.faults: dict[str, Json] = {}
-        self.requests: collections.deque[Json] = collections.deque(maxlen=200)
+        self.requests: collections.deque[Json] = collections.deque(maxlen=20000)
         self.reports = 0
         self.garbage_sent = 0
         self.wake = asyncio.Event()

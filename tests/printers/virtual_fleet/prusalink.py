@@ -21,10 +21,11 @@ AMBIENT_C = 24.0
 FAULTS = {
     "silence": "connections stand, no answer comes",
     "garbage": "200 with something else than JSON (`body`, `status`)",
-    "lost_answer": "a command is obeyed, its answer never sent",
+    "lost_answer": "a command is obeyed, its answer never sent (`only` one method)",
     "unavailable": "503 to everything",
     "no_space": "507 to uploads",
     "transfer_busy": "409 to uploads: another transfer in progress",
+    "no_start": "409 to starts",
     "slow_upload": "`bytes_s` read of an upload per second",
     "cut_upload": "the connection is cut after `bytes` of an upload",
     "wrong_code": "password and key are others than fleet.json says",
@@ -171,7 +172,8 @@ class PrusaLink:
             return web.Response(status=int(fault.get("status", 200)), body=str(fault.get("body", "<html>")))
         answer = await handler(request)
         note["status"] = answer.status
-        if "lost_answer" in self.faults and request.method != "GET":
+        only = self.faults.get("lost_answer", {}).get("only", request.method)
+        if "lost_answer" in self.faults and request.method == only != "GET":
             assert request.transport is not None
             request.transport.abort()  # type: ignore[attr-defined]
         return answer
@@ -340,7 +342,7 @@ class PrusaLink:
         return web.Response(status=204) if self._play(file) else problem(409, "Conflict", "Can't print now")
 
     def _play(self, file: File) -> bool:
-        if self.state in (*BUSY, "ERROR"):
+        if self.state in (*BUSY, "ERROR") or "no_start" in self.faults:
             return False
         if self.idle_task is not None:
             self.idle_task.cancel()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from typing import Any
 
 FAULTS = ("drop", "flap", "unreachable", "slow", "blackhole", "wrong_cert")
@@ -19,6 +21,7 @@ class Relay:
         self.target = target
         self.impostor: int | None = None  # another printer's listener, for wrong_cert
         self.accepted = 0
+        self.times: deque[float] = deque(maxlen=64)  # monotonic seconds, of the latest connections
         self.faults: dict[str, dict[str, Any]] = {}
         self.powered = False
         self._server: asyncio.Server | None = None
@@ -83,6 +86,7 @@ class Relay:
         assert task is not None
         self._links.add(task)
         self.accepted += 1
+        self.times.append(time.monotonic())
         try:
             await self._link(reader, writer)
         except (OSError, asyncio.IncompleteReadError):

@@ -13,7 +13,8 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 REALM, USER, SECRET = "Printer", "maker", "s3cret"
-state: dict[str, Any] = {"challenges": 0, "digests": 0, "now": 0, "most": 0, "order": [], "nonce": "n0", "peers": [], "lost": 0}
+state: dict[str, Any] = {"challenges": 0, "digests": 0, "now": 0, "most": 0, "order": [], "nonce": "n0", "peers": [], "lost": 0,
+                         "acme": "printing"}  # fmt: skip
 
 
 def md5(text: str) -> str:
@@ -106,6 +107,18 @@ async def peers(request: web.Request) -> web.Response:
     return web.json_response({"connections": len(state["peers"])})
 
 
+async def acme(request: web.Request) -> web.Response:
+    """The printer of docs/samples/acme.c."""
+    if request.headers.get("X-Key") != SECRET:
+        return web.Response(status=401)
+    if request.method == "POST":
+        state["acme"] = "paused"
+        return web.Response(status=204)
+    return web.json_response(
+        {"state": state["acme"], "percent": 42, "file": "boat.gcode", "nozzle": [210.5, 210]}
+    )
+
+
 async def socket(request: web.Request) -> web.StreamResponse:
     """Repeats what it hears; some words make it behave in other ways."""
     if request.query.get("key", "k") != request.headers.get("X-Api-Key", "k"):
@@ -156,6 +169,8 @@ async def main() -> None:
                           ("/peers", peers), ("/ws", socket)):  # fmt: skip
         app.router.add_get(path, handler)
     app.router.add_route("*", "/early", early)
+    app.router.add_get("/api/state", acme)
+    app.router.add_post("/api/pause", acme)
     app.router.add_route("*", "/lost", lost)
     app.router.add_route("*", "/{tail:.*}", echo)
     runner = web.AppRunner(app, access_log=None)

@@ -96,10 +96,10 @@ def test_a_cancelled_print(world: World, octo: RealOctoPrint) -> None:
 
 def test_a_file_is_sent_and_printed(world: World, octo: RealOctoPrint) -> None:
     asks = Asks(world)
-    file = asks.file("Gehäuse (v2).gcode", slow_gcode(8))
+    file = asks.file("Gehäuse (v2).gcode", slow_gcode(20))
     row = asks.succeeded(asks.send("octo", file), 40)
     assert row["result"]["remote_name"] == "SoLoPrint/Gehäuse (v2).gcode" in octo.files()
-    assert (octo.folder / "uploads" / row["result"]["remote_name"]).read_bytes() == slow_gcode(8)
+    assert (octo.folder / "uploads" / row["result"]["remote_name"]).read_bytes() == slow_gcode(20)
     status = world.wait_state("octo", "printing")
     assert status["job"]["file"] == row["result"]["remote_name"]
     assert asks.prints("octo")[-1]["operation_id"] == row["id"]
@@ -147,6 +147,24 @@ def test_a_printer_is_connected_anew(world: World, octo: RealOctoPrint) -> None:
     asks = Asks(world)
     asks.succeeded(asks.command("octo", "firmware_restart"), 40)
     world.wait_state("octo", "idle")
+
+
+def test_keys_with_fewer_rights(world: World, octo: RealOctoPrint) -> None:
+    asks = Asks(world)
+    for name in ("narrow", "onlooker"):
+        add(world, octo, name, secret=octo.keys[name])
+        world.wait_connected(name)
+        world.wait_state(name, "idle")
+    asks.succeeded(asks.command("narrow", "fans", part_cooling_pct=60))
+    wait_for(lambda: (world.status("narrow")["fans"] or {}).get("part_cooling_pct") == 60, 5, "fan")
+    asks.succeeded(asks.send("narrow", asks.file("narrow.gcode", slow_gcode(60))), 30)
+    world.wait_state("onlooker", "printing")
+    assert asks.failed(asks.command("onlooker", "stop")) == "refused"
+    asks.succeeded(asks.command("narrow", "stop"))
+    world.wait_state("onlooker", "failed")
+    for name in ("narrow", "onlooker"):
+        world.update(name, enabled=False)
+        world.wait_reason(name, "disabled")
 
 
 def test_emergency_stop_during_a_print(world: World, octo: RealOctoPrint) -> None:
