@@ -172,7 +172,8 @@ octo_answered(struct octo *o, const struct http_reply *r)
 	if (r->fault == HTTP_OK && r->first_byte_us > 0)
 		session_round_trip(o->s, r->first_byte_us);
 	/* A large file keeps its one thread busy while the websocket goes on. */
-	if (r->fault == HTTP_TOO_LARGE || (r->fault == HTTP_TIMEOUT && !is_quiet(o))) {
+	if (r->fault == HTTP_TOO_LARGE ||
+	    (r->fault == HTTP_TIMEOUT && (!is_quiet(o) || o->calls[CALL_UPLOAD]))) {
 		session_gateway(o->s)->counters.ignored++;
 		return true;
 	}
