@@ -71,6 +71,7 @@ take(struct history *h, struct batch *before)
 {
 	struct batch *b = before ? before->next : h->first;
 
+	must(b != NULL);
 	if (before)
 		before->next = b->next;
 	else

@@ -74,7 +74,7 @@ BEGIN
 END
 $$;
 GRANT EXECUTE ON FUNCTION sec.printer_history_months(interval) TO soloprint_courier;
-SELECT sec.printer_history_months('90 days');
+DO $$ BEGIN PERFORM sec.printer_history_months('90 days'); END $$;
 
 -- A lock that could not be had in time is tried for again long before the months made ahead are used up.
 INSERT INTO sec.timers (name, every) VALUES ('printer_history', '6 hours');
