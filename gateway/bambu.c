@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "gateway/bambu_report.h"
 #include "gateway/bambu_session.h"
+#include "gateway/reading.h"
 
 enum {
 	KEEPALIVE_S = 30,
@@ -63,7 +64,7 @@ init(const struct driver_config *cfg)
 		free(env);
 		return NULL;
 	}
-	env->tokener = bambu_tokener_new();
+	env->tokener = reading_tokener(BAMBU_DEPTH);
 	env->ftps = ftps_new(cfg->loop);
 	env->ca_path = cfg->ca_path;
 	read_ftps_port(env, cfg->bambu_ftps_port);
@@ -301,7 +302,7 @@ on_message(struct mosquitto *m, void *ctx, const struct mosquitto_message *msg)
 	count->reports++;
 	count->report_bytes += (int64_t)text.n;
 	/* What a broker has kept is of another time. */
-	report = msg->retain || text.n > REPORT_MOST ? NULL : bambu_parse(b->env->tokener, text);
+	report = msg->retain || text.n > REPORT_MOST ? NULL : reading_object(b->env->tokener, text);
 	parsed = clock_mono_us();
 	count->parse_us += parsed - start;
 	answered = report && bambu_answer_read(report, &answer);

@@ -7,37 +7,9 @@
 #include "gateway/reading.h"
 
 enum {
-	DEPTH_MOST = 16,
 	ERR_NOT_SIGNED = 0x05024007,
 	ERR_BADLY_SIGNED = 0x05024009,
 };
-
-struct json_tokener *
-bambu_tokener_new(void)
-{
-	struct json_tokener *t = json_tokener_new_ex(DEPTH_MOST);
-
-	must(t != NULL);
-	json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	return t;
-}
-
-struct json_object *
-bambu_parse(struct json_tokener *tokener, struct str text)
-{
-	struct json_object *v;
-
-	if (text.n == 0 || text.n > INT_MAX)
-		return NULL;
-	json_tokener_reset(tokener);
-	v = json_tokener_parse_ex(tokener, text.p, (int)text.n);
-	if (json_tokener_get_error(tokener) == json_tokener_success &&
-	    json_tokener_get_parse_end(tokener) == text.n &&
-	    json_object_is_type(v, json_type_object))
-		return v;
-	json_object_put(v);
-	return NULL;
-}
 
 /* An answer to some client's command: all that matters is whether commands are refused for want of
  * a signature. */

@@ -11,10 +11,8 @@ enum {
 	    REC_AMS | REC_ERRORS | REC_WIFI | REC_FIRMWARE | REC_EXTRA
 };
 
-struct json_tokener *bambu_tokener_new(void);
-/* NULL when it is not JSON, not UTF-8, too deep, or has something behind it. To be put by the
- * caller. */
-struct json_object *bambu_parse(struct json_tokener *tokener, struct str text);
+enum { BAMBU_DEPTH = 16 }; /* of a message, for reading_tokener */
+
 /* Takes the message into the state; false when it is none of those that are understood.
  * *parts: what is different now. */
 bool bambu_take(struct bambu_state *b, struct json_object *message, uint32_t *parts);

@@ -22,6 +22,7 @@ struct feed {
 	bool endless, over;
 	int64_t pace_ms, asked_ms;
 	char url[512], host[256], address[RESOLVE_TEXT];
+	char key[544]; /* "": none */
 	struct picture_cutter cutter;
 };
 
@@ -88,7 +89,10 @@ on_reply(void *ctx, const struct http_reply *r)
 static void
 ask(struct feed *h)
 {
+	struct http_header key = {"X-Api-Key", h->key};
 	struct http_request r = {
+	    .headers = &key,
+	    .n_headers = h->key[0] != '\0',
 	    .url = h->url,
 	    .address = h->address,
 	    .stall_ms = STALL_MS,
@@ -156,6 +160,18 @@ find_address(struct feed *h)
 		h->resolving = resolve_start(h->f->cfg.resolver, h->host, on_address, h);
 }
 
+/* The secret without the user that stands before it. */
+static const char *
+bare_secret(const struct feed_target *t)
+{
+	size_t n = strlen(t->source->user);
+
+	if ((n > 0 || t->source->key) && strncmp(t->secret, t->source->user, n) == 0 &&
+	    t->secret[n] == ':')
+		return t->secret + n + 1;
+	return t->secret;
+}
+
 static struct feed *
 open_feed(struct feeds *f, const struct feed_target *t, const struct feed_client *client)
 {
@@ -164,7 +180,7 @@ open_feed(struct feeds *f, const struct feed_target *t, const struct feed_client
 	struct http_client_options o = {
 	    .parallel = 1,
 	    .user = t->source->user[0] ? t->source->user : NULL,
-	    .secret = t->source->user[0] ? t->secret : NULL,
+	    .secret = t->source->user[0] ? bare_secret(t) : NULL,
 	};
 
 	must(h != NULL);
@@ -174,6 +190,8 @@ open_feed(struct feeds *f, const struct feed_target *t, const struct feed_client
 	h->next = (struct timer){.fn = on_next, .ctx = h};
 	h->endless = t->source->kind == CAMERA_MJPEG;
 	snprintf(h->url, sizeof(h->url), "%s", t->source->url);
+	if (t->source->key)
+		snprintf(h->key, sizeof(h->key), "%s", bare_secret(t));
 	h->http = http_client_new(f->cfg.http, &o);
 	find_address(h);
 	return h;
@@ -189,6 +207,7 @@ close_feed(struct feed *h)
 	http_client_free(h->http);
 	timer_stop(h->f->cfg.loop, &h->next);
 	picture_cutter_fini(&h->cutter);
+	explicit_bzero(h->key, sizeof(h->key));
 	free(h);
 }
 

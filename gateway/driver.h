@@ -54,7 +54,8 @@ struct camera_source {
 	} kind;
 	int port;
 	char url[512];
-	char user[32];
+	char user[32]; /* who logs in with the printer's secret, or what of it is behind "user:" */
+	bool key;      /* CAMERA_HTTP: it goes as X-Api-Key instead, what of it is behind a ':' */
 };
 
 struct driver {

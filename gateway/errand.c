@@ -36,18 +36,19 @@ struct errand {
 
 struct errands {
 	struct gateway *g;
-	const char *discovery;
+	const char *discovery, *interface;
 	struct errand *first;
 };
 
 struct errands *
-errands_new(struct gateway *g, const char *discovery)
+errands_new(struct gateway *g, const char *discovery, const char *interface)
 {
 	struct errands *es = calloc(1, sizeof(*es));
 
 	must(es != NULL);
 	es->g = g;
 	es->discovery = discovery;
+	es->interface = interface;
 	return es;
 }
 
@@ -287,6 +288,7 @@ search(struct errands *es, const struct work_task *w)
 		return;
 	}
 	reading_i64(reading_member(w->params, "seconds"), &seconds);
+	cfg.interface = es->interface[0] ? es->interface : NULL;
 	cfg.ms = (seconds < 1 ? 1 : seconds > SEARCH_MOST_S ? SEARCH_MOST_S : seconds) * 1000;
 	e = errand_new(es, w);
 	buf_init(&e->found, FOUND_BYTES);

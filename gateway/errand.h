@@ -8,9 +8,9 @@
 struct errands;
 
 /* g must be complete but for its sink, which errands_take needs. discovery: which organizations may
- * have the gateway's network searched: "off", "all", or their ids, separated by commas; borrowed.
- */
-struct errands *errands_new(struct gateway *g, const char *discovery);
+ * have the gateway's network searched: "off", "all", or their ids, separated by commas.
+ * interface: an address of ours to search on, "": all. Borrowed. */
+struct errands *errands_new(struct gateway *g, const char *discovery, const char *interface);
 void errands_free(struct errands *es);
 /* Its end goes to the gateway's sink. */
 void errands_take(struct errands *es, const struct work_task *w);

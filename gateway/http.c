@@ -158,7 +158,6 @@ http_client_new(struct http *h, const struct http_client_options *o)
 	c->ca_file = copy(o->ca_file);
 	c->unix_socket = copy(o->unix_socket);
 	c->parallel = o->parallel > 0 ? o->parallel : PARALLEL;
-	c->tls12_most = o->tls12_most;
 	c->no_reuse = o->no_reuse;
 	c->last = &c->calls;
 	c->next = h->clients;

@@ -1,4 +1,4 @@
-/* HTTP, HTTPS and implicit FTPS to printers: libcurl's multi interface in the loop, for as many
+/* HTTP and HTTPS to printers: libcurl's multi interface in the loop, for as many
  * calls at once as there are. Names are not resolved, redirects not followed, proxies and cookies
  * not used. Every callback runs in the loop; within each of them anything here may be called. */
 #ifndef GATEWAY_HTTP_H
@@ -24,9 +24,6 @@ enum http_fault {
 	HTTP_TIMEOUT,     /* connected, then too slow */
 	HTTP_BROKEN,      /* the connection ended, or what came is no such protocol */
 	HTTP_TOO_LARGE,   /* more headers or body than wanted */
-	HTTP_DENIED,      /* FTPS: login refused */
-	HTTP_REFUSED,     /* FTPS: a command, the path or the upload was refused */
-	HTTP_NO_SPACE,    /* FTPS: the disk is full */
 	HTTP_FILE,        /* our file could not be read, or is shorter than was said */
 	HTTP_STOPPED,     /* `chunk` or `header` returned false */
 	HTTP_UNUSABLE     /* the URL, address, a header or a quoted command cannot be sent */
@@ -37,12 +34,11 @@ const char *http_fault_name(enum http_fault f);
 struct http_client_options {
 	const char *agent; /* User-Agent; NULL: "SoLoPrint" */
 	int parallel;      /* most calls at once, the others wait their turn in order; 0: 4 */
-	/* Sent by Digest (RFC 7616) over HTTP, as login over FTPS; NULL: none. The nonce is kept
+	/* Sent by Digest (RFC 7616); NULL: none. The nonce is kept
 	 * for the calls that follow. */
 	const char *user, *secret;
 	const char *ca_file;     /* PEM that certificates must chain to; NULL: the system's */
 	const char *unix_socket; /* connections go there, whatever a URL says; NULL: to addresses */
-	bool tls12_most;         /* no TLS above 1.2 */
 	bool no_reuse;           /* each call on a connection of its own, closed at its end */
 };
 
@@ -55,10 +51,9 @@ struct http_field {
 
 /* Callbacks may be NULL. Everything is copied by http_send, except the file. */
 struct http_request {
-	/* "GET", "HEAD", "POST", "PUT", "DELETE" …; NULL: GET. FTPS: GET, PUT (STOR), HEAD (SIZE,
-	 * and for nothing but `before`). */
+	/* "GET", "HEAD", "POST", "PUT", "DELETE" …; NULL: GET. */
 	const char *method;
-	/* http, https or ftps, without credentials. Its host goes into Host, SNI and the check of
+	/* http or https, without credentials. Its host goes into Host, SNI and the check of
 	 * the certificate. */
 	const char *url;
 	/* The IP address to connect to; NULL: the URL's host is one. */
@@ -89,12 +84,6 @@ struct http_request {
 	bool once;      /* not repeated when a kept connection turns out to be dead: HTTP_BROKEN */
 	bool fresh;     /* on a new connection from the start */
 
-	/* FTPS */
-	const char *const *before, *const *after; /* commands around the transfer, NULL at the end;
-						     '*' in front: may fail */
-	int answer_ms;                            /* for each answer; 60 s */
-	bool clear_data;                          /* the data connection without TLS (PROT C) */
-
 	/* Bytes of the body that were given to the connection so far, more with each call. */
 	void (*sent)(void *ctx, int64_t bytes);
 	/* A header of the answer, name and value as they came. */
@@ -106,11 +95,11 @@ enum { HTTP_NEVER = -1 };
 
 struct http_reply {
 	enum http_fault fault;
-	int status; /* of HTTP, or FTP's last answer; 0: none came */
+	int status; /* 0: no answer came */
 	struct str
 	    body; /* NUL behind its end; borrowed, gone after the callback. Also with a fault */
 	const char *type;      /* Content-Type, "" when none was said */
-	int64_t length;        /* Content-Length, or FTP's SIZE; -1: not said */
+	int64_t length;        /* Content-Length; -1: not said */
 	int64_t sent;          /* bytes of the body */
 	int64_t elapsed_us;    /* from the connection's begin to the end */
 	int64_t first_byte_us; /* … to the first byte of the answer; 0: none came */

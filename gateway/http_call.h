@@ -28,7 +28,7 @@ struct http_client {
 	int parallel, running;
 	int ending;   /* calls of it in http.ended */
 	bool waiting; /* for libcurl to return */
-	bool tls12_most, no_reuse;
+	bool no_reuse;
 	bool gone; /* freed by its owner; kept for sockets that libcurl has not closed yet */
 	struct http_call *calls, **last; /* in the order they were sent */
 	CURL *idle[4];                   /* with the nonce of Digest in them */
@@ -51,7 +51,7 @@ struct http_call {
 	int n_lines, asked_lines;   /* header lines so far, and when the last request was sent */
 	bool asked;
 	char *url, method[16];
-	struct curl_slist *headers, *before, *after, *connect_to;
+	struct curl_slist *headers, *connect_to;
 	char *body_copy;
 	curl_mime *mime;
 	struct http_form {

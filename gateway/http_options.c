@@ -9,7 +9,6 @@ enum {
 	CONNECT_MS = 10000,
 	TOTAL_MS = 30000,
 	STALL_MS = 30000,
-	ANSWER_MS = 60000,
 	SMALL_BUFFER = 8 * 1024, /* per running call; there may be thousands */
 	STREAM_BUFFER = 64 * 1024
 };
@@ -28,8 +27,6 @@ static const struct {
     {CURLOPT_TCP_KEEPINTVL, 10},
     {CURLOPT_SSL_VERIFYPEER, 1},
     {CURLOPT_SSL_VERIFYHOST, 2},
-    {CURLOPT_FTP_FILEMETHOD, CURLFTPMETHOD_NOCWD},
-    {CURLOPT_FTP_SKIP_PASV_IP, 1},
     {CURLOPT_LOW_SPEED_LIMIT, 1},
     {CURLOPT_UPLOAD_BUFFERSIZE, 64 * 1024},
 };
@@ -41,7 +38,7 @@ set_fixed(CURL *h)
 		if (curl_easy_setopt(h, fixed[i].option, fixed[i].value) != CURLE_OK)
 			return false;
 	return curl_easy_setopt(h, CURLOPT_PROXY, "") == CURLE_OK &&
-	    curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https,ftps") == CURLE_OK;
+	    curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
 }
 
 static long
@@ -61,18 +58,15 @@ set_times(const struct http_call *call)
 	    call->easy, CURLOPT_TIMEOUT_MS, limit(r->total_ms, open_end ? 0 : TOTAL_MS));
 	curl_easy_setopt(
 	    call->easy, CURLOPT_LOW_SPEED_TIME, (limit(r->stall_ms, STALL_MS) + 999) / 1000);
-	curl_easy_setopt(call->easy, CURLOPT_SERVER_RESPONSE_TIMEOUT,
-	    (limit(r->answer_ms, ANSWER_MS) + 999) / 1000);
 }
 
 static void
 set_client(const struct http_call *call)
 {
 	struct http_client *c = call->client;
-	long most = c->tls12_most ? CURL_SSLVERSION_MAX_TLSv1_2 : CURL_SSLVERSION_MAX_DEFAULT;
 
 	curl_easy_setopt(call->easy, CURLOPT_USERAGENT, c->agent);
-	curl_easy_setopt(call->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 | most);
+	curl_easy_setopt(call->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, c->no_reuse ? 1L : 0L);
 	curl_easy_setopt(
 	    call->easy, CURLOPT_FRESH_CONNECT, c->no_reuse || call->request.fresh ? 1L : 0L);
@@ -90,17 +84,6 @@ set_client(const struct http_call *call)
 	curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, c);
 	curl_easy_setopt(call->easy, CURLOPT_CLOSESOCKETFUNCTION, http_close_socket);
 	curl_easy_setopt(call->easy, CURLOPT_CLOSESOCKETDATA, c);
-}
-
-static void
-set_ftp(const struct http_call *call)
-{
-	bool clear = call->request.clear_data;
-
-	curl_easy_setopt(
-	    call->easy, CURLOPT_USE_SSL, clear ? (long)CURLUSESSL_CONTROL : (long)CURLUSESSL_ALL);
-	curl_easy_setopt(call->easy, CURLOPT_QUOTE, call->before);
-	curl_easy_setopt(call->easy, CURLOPT_POSTQUOTE, call->after);
 }
 
 static bool
@@ -202,7 +185,6 @@ http_call_options(struct http_call *call)
 	set_callbacks(call);
 	set_times(call);
 	set_client(call);
-	set_ftp(call);
 	curl_easy_setopt(h, CURLOPT_HTTPHEADER, call->headers);
 	curl_easy_setopt(h, CURLOPT_CONNECT_TO, call->connect_to);
 	curl_easy_setopt(h, CURLOPT_CONNECT_ONLY, call->connect_only ? 1L : 0L);
@@ -221,16 +203,7 @@ static const struct {
     {CURLE_USE_SSL_FAILED, HTTP_TLS},
     {CURLE_SSL_CACERT_BADFILE, HTTP_UNTRUSTED},
     {CURLE_SSL_ISSUER_ERROR, HTTP_UNTRUSTED},
-    {CURLE_FTP_ACCEPT_TIMEOUT, HTTP_TIMEOUT},
     {CURLE_FILESIZE_EXCEEDED, HTTP_TOO_LARGE},
-    {CURLE_LOGIN_DENIED, HTTP_DENIED},
-    {CURLE_REMOTE_ACCESS_DENIED, HTTP_REFUSED},
-    {CURLE_REMOTE_FILE_NOT_FOUND, HTTP_REFUSED},
-    {CURLE_REMOTE_FILE_EXISTS, HTTP_REFUSED},
-    {CURLE_UPLOAD_FAILED, HTTP_REFUSED},
-    {CURLE_QUOTE_ERROR, HTTP_REFUSED},
-    {CURLE_FTP_COULDNT_RETR_FILE, HTTP_REFUSED},
-    {CURLE_REMOTE_DISK_FULL, HTTP_NO_SPACE},
     {CURLE_URL_MALFORMAT, HTTP_UNUSABLE},
     {CURLE_COULDNT_RESOLVE_HOST, HTTP_UNUSABLE},
 };
@@ -258,16 +231,12 @@ timed_out(const struct http_call *call)
 enum http_fault
 http_call_fault(const struct http_call *call, CURLcode rc)
 {
-	int status = http_call_status(call);
-
 	if (call->early != HTTP_OK)
 		return call->early;
 	if (rc == CURLE_PEER_FAILED_VERIFICATION)
 		return untrusted(call->easy);
 	if (rc == CURLE_OPERATION_TIMEDOUT)
 		return timed_out(call);
-	if (rc == CURLE_UPLOAD_FAILED && (status == 452 || status == 552))
-		return HTTP_NO_SPACE;
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
 		if (faults[i].code == rc)
 			return faults[i].fault;
@@ -286,9 +255,6 @@ http_fault_name(enum http_fault f)
 	    [HTTP_TIMEOUT] = "timeout",
 	    [HTTP_BROKEN] = "broken",
 	    [HTTP_TOO_LARGE] = "too_large",
-	    [HTTP_DENIED] = "denied",
-	    [HTTP_REFUSED] = "refused",
-	    [HTTP_NO_SPACE] = "no_space",
 	    [HTTP_FILE] = "file",
 	    [HTTP_STOPPED] = "stopped",
 	    [HTTP_UNUSABLE] = "unusable",

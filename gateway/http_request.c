@@ -88,17 +88,6 @@ add_body_type(struct http_call *call, const struct http_request *r)
 }
 
 static bool
-copy_list(struct curl_slist **out, const char *const *list)
-{
-	for (int i = 0; list && list[i]; i++) {
-		if (!is_clean(list[i]) || i == LIST_MOST)
-			return false;
-		append(out, list[i]);
-	}
-	return true;
-}
-
-static bool
 copy_form(struct http_call *call, const struct http_request *r)
 {
 	struct http_form *f = &call->form;
@@ -171,7 +160,6 @@ point_to_copies(struct http_call *call)
 	r->url = call->url;
 	r->address = NULL;
 	r->headers = NULL;
-	r->before = r->after = NULL;
 	r->body.p = call->body_copy;
 	r->body_type = NULL;
 	r->fields = call->form.fields;
@@ -189,7 +177,6 @@ http_call_copy(struct http_call *call, const struct http_request *r)
 
 	call->request = *r;
 	ok = is_sound(call, r) && copy_headers(call, r) && add_body_type(call, r) &&
-	    copy_list(&call->before, r->before) && copy_list(&call->after, r->after) &&
 	    copy_form(call, r) && copy_body(call, r) && copy_address(call, r->address);
 	call->url = dup_or_null(r->url);
 	snprintf(call->method, sizeof(call->method), "%s", r->method ? r->method : "GET");
@@ -219,8 +206,6 @@ http_call_free(struct http_call *call)
 {
 	curl_mime_free(call->mime);
 	wipe_list(call->headers);
-	wipe_list(call->before);
-	wipe_list(call->after);
 	curl_slist_free_all(call->connect_to);
 	for (size_t i = 0; i < call->form.n; i++) {
 		free((char *)(uintptr_t)call->form.fields[i].name);

@@ -67,7 +67,7 @@ host_is_literal(CURLU *u)
 bool
 http_url_is_good(const char *url, bool has_address)
 {
-	static const char *const schemes[] = {"http", "https", "ftps", NULL};
+	static const char *const schemes[] = {"http", "https", NULL};
 	CURLU *u = curl_url();
 	bool good;
 

@@ -14,7 +14,7 @@ bool http_url(char *out, size_t size, const char *scheme, const char *host, int 
 bool http_escape(char *out, size_t size, struct str text);
 /* The same for a path with folders: '/' stays. */
 bool http_escape_path(char *out, size_t size, struct str path);
-/* One that http_send takes: http, https or ftps, without credentials and control characters;
+/* One that http_send takes: http or https, without credentials and control characters;
  * without an address of its own the host must be one. */
 bool http_url_is_good(const char *url, bool has_address);
 

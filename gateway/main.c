@@ -24,7 +24,7 @@ enum {
 };
 
 static const char *cfg_db, *cfg_key, *cfg_ca, *cfg_ftps_port, *cfg_name, *cfg_storage,
-    *cfg_discovery, *cfg_level, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
+    *cfg_discovery, *cfg_interface, *cfg_level, *cfg_publish, *cfg_camera_port, *cfg_ffmpeg;
 static int64_t cfg_sessions, cfg_connects, cfg_lease_ms, cfg_batch_ms, cfg_silence_ms,
     cfg_offline_ms, cfg_patience;
 
@@ -54,6 +54,8 @@ static const struct config_item config[] = {
 	"a printer not connected for so long is offline"},
     {"SOLOPRINT_GATEWAY_DISCOVERY", CFG_STR, &cfg_discovery, "off", 0, 0,
 	"which organizations may search this network for printers: off, all, or ids"},
+    {"SOLOPRINT_GATEWAY_DISCOVERY_INTERFACE", CFG_STR, &cfg_interface, "", 0, 0,
+	"address of the network interface to search on; all of them without it"},
     {"SOLOPRINT_GATEWAY_PATIENCE", CFG_INT, &cfg_patience, "100", 1, 1000,
 	"how long a printer may take to show what it was asked for, in percent of the usual"},
     {"SOLOPRINT_GATEWAY_PUBLISH", CFG_STR, &cfg_publish, "", 0, 0,
@@ -237,7 +239,7 @@ start(struct process *p)
 	}
 	p->gateway.files = file_box_new(cfg_storage, dc.http, p->gateway.resolver);
 	p->fleet.gateway = &p->gateway;
-	p->fleet.errands = errands_new(&p->gateway, cfg_discovery);
+	p->fleet.errands = errands_new(&p->gateway, cfg_discovery, cfg_interface);
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
 	return p->gateway.sink != NULL && start_cameras(p);

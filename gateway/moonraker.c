@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/http_url.h"
 #include "gateway/moonraker_link.h"
 #include "gateway/reading.h"
 
@@ -33,9 +32,7 @@ init(const struct driver_config *cfg)
 	must(env != NULL);
 	env->loop = cfg->loop;
 	env->http = cfg->http;
-	env->tokener = json_tokener_new_ex(DEPTH_MOST);
-	must(env->tokener != NULL);
-	json_tokener_set_flags(env->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	env->tokener = reading_tokener(DEPTH_MOST);
 	return env;
 }
 
@@ -157,8 +154,8 @@ moonraker_call(
 	return sent ? id : 0;
 }
 
-/* The key may be needed here when the upgrade was let in without. Not an "agent": of those Moonraker
- * takes one of a name, and a half-dead session of ours would hold it. */
+/* The key may be needed here when the upgrade was let in without. Not an "agent": of those
+ * Moonraker takes one of a name, and a half-dead session of ours would hold it. */
 static void
 identify(struct moonraker *m)
 {
@@ -558,27 +555,13 @@ take_notification(struct moonraker *m, struct json_object *msg)
 	}
 }
 
-static struct json_object *
-parse(struct json_tokener *t, struct str text)
-{
-	struct json_object *v;
-
-	json_tokener_reset(t);
-	v = json_tokener_parse_ex(t, text.p, (int)text.n);
-	if (json_tokener_get_error(t) == json_tokener_success &&
-	    json_tokener_get_parse_end(t) == text.n && json_object_is_type(v, json_type_object))
-		return v;
-	json_object_put(v);
-	return NULL;
-}
-
 static void
 on_message(void *ctx, struct str text)
 {
 	struct moonraker *m = ctx;
 	struct gateway_counters *count = &session_gateway(m->s)->counters;
 	int64_t start = clock_mono_us(), parsed;
-	struct json_object *msg = text.n ? parse(m->env->tokener, text) : NULL;
+	struct json_object *msg = text.n ? reading_object(m->env->tokener, text) : NULL;
 
 	parsed = clock_mono_us();
 	count->reports++;
@@ -638,7 +621,7 @@ connect_to(void *d, const char *address, int port)
 {
 	struct moonraker *m = d;
 	struct http_header key = {"X-Api-Key", session_secret(m->s)};
-	char url[128];
+	char url[MOONRAKER_URL];
 	struct ws_options o = {.url = url,
 	    .address = address,
 	    .headers = &key,
@@ -649,7 +632,7 @@ connect_to(void *d, const char *address, int port)
 	m->stream_url[0] = m->snapshot_url[0] = '\0';
 	snprintf(m->address, sizeof(m->address), "%s", address);
 	m->port = port;
-	if (!http_url(url, sizeof(url), "http", address, port, "", "/websocket")) {
+	if (!moonraker_url(m, url, sizeof(url), "/websocket")) {
 		fail(m, REASON_UNREACHABLE);
 		return;
 	}

@@ -8,7 +8,7 @@
 #include "gateway/session.h"
 #include "gateway/ws.h"
 
-enum { MOONRAKER_CALLS = 24, MOONRAKER_WORDS = 256 };
+enum { MOONRAKER_CALLS = 24, MOONRAKER_WORDS = 256, MOONRAKER_URL = 512 };
 
 /* What an answer is for. */
 enum moonraker_want {
@@ -77,7 +77,9 @@ void moonraker_order_settle(void *ctx);
 /* The connection is gone: tells that the order's fate is unknown. */
 void moonraker_order_lost(struct moonraker *m);
 
-/* --- files (moonraker_upload.c) --- */
+/* --- files and addresses (moonraker_upload.c) --- */
+/* A path of its server, by the host that was configured. */
+bool moonraker_url(const struct moonraker *m, char *out, size_t size, const char *path);
 void moonraker_upload(void *d, struct transfer *t);
 void moonraker_abort(void *d);
 /* The connection is gone: an upload that runs is given up and said to be broken. */

@@ -10,6 +10,14 @@
 
 enum { CREATED = 201, WEBCAMS_MOST = 64, WEB_PORT = 80, STALL_MS = 60000 };
 
+/* A web server in front may look at the name. */
+bool
+moonraker_url(const struct moonraker *m, char *out, size_t size, const char *path)
+{
+	return http_url(out, size, "http", session_host(m->s), m->port, "", path) ||
+	    http_url(out, size, "http", m->address, m->port, "", path);
+}
+
 /* --- uploads ---------------------------------------------------------------------------------- */
 
 static void
@@ -18,19 +26,6 @@ on_sent(void *ctx, int64_t bytes)
 	struct moonraker *m = ctx;
 
 	session_upload_progress(m->s, bytes);
-}
-
-static struct json_object *
-parse(struct json_tokener *t, struct str text)
-{
-	struct json_object *v;
-
-	json_tokener_reset(t);
-	v = text.n > 0 && text.n < INT_MAX ? json_tokener_parse_ex(t, text.p, (int)text.n) : NULL;
-	if (json_object_is_type(v, json_type_object))
-		return v;
-	json_object_put(v);
-	return NULL;
 }
 
 static enum upload_end
@@ -51,7 +46,7 @@ on_uploaded(void *ctx, const struct http_reply *r)
 {
 	struct moonraker *m = ctx;
 	struct transfer *t = m->transfer;
-	struct json_object *answer = parse(m->env->tokener, r->body);
+	struct json_object *answer = reading_object(m->env->tokener, r->body);
 	struct json_object *item = reading_member(answer, "item");
 	char words[MOONRAKER_WORDS] = "", remote[sizeof(t->remote)] = "";
 	enum upload_end end = UPLOAD_DONE;
@@ -81,7 +76,7 @@ moonraker_upload(void *d, struct transfer *t)
 	struct moonraker *m = d;
 	struct http_header key = {"X-Api-Key", session_secret(m->s)};
 	struct http_field fields[2] = {{"root", "gcodes"}};
-	char url[128], sum[65] = "";
+	char url[MOONRAKER_URL], sum[65] = "";
 	struct http_request r = {.method = "POST",
 	    .url = url,
 	    .address = m->address,
@@ -102,7 +97,7 @@ moonraker_upload(void *d, struct transfer *t)
 			snprintf(sum + 2 * i, 3, "%02x", t->sha256[i]);
 		fields[r.n_fields++] = (struct http_field){"checksum", sum};
 	}
-	if (!http_url(url, sizeof(url), "http", m->address, m->port, "", "/server/files/upload")) {
+	if (!moonraker_url(m, url, sizeof(url), "/server/files/upload")) {
 		session_upload_done(m->s, UPLOAD_BROKEN, NULL);
 		return;
 	}

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/octoprint_link.h"
+#include "gateway/reading.h"
 
 enum {
 	/* Its server has one thread: no oftener than that. */
@@ -33,7 +34,7 @@ init(const struct driver_config *cfg)
 
 	must(env != NULL && cfg->http != NULL);
 	env->http = cfg->http;
-	env->tokener = octo_tokener_new();
+	env->tokener = reading_tokener(OCTO_DEPTH);
 	return env;
 }
 
@@ -172,7 +173,8 @@ octo_answered(struct octo *o, const struct http_reply *r)
 	if (r->fault == HTTP_OK && r->first_byte_us > 0)
 		session_round_trip(o->s, r->first_byte_us);
 	/* A large file keeps its one thread busy while the websocket goes on. */
-	if (r->fault == HTTP_TOO_LARGE || (r->fault == HTTP_TIMEOUT && !is_quiet(o))) {
+	if (r->fault == HTTP_TOO_LARGE ||
+	    (r->fault == HTTP_TIMEOUT && (!is_quiet(o) || o->calls[CALL_UPLOAD]))) {
 		session_gateway(o->s)->counters.ignored++;
 		return true;
 	}
@@ -195,7 +197,7 @@ json_of(struct octo *o, const struct http_reply *r)
 
 	if (r->fault != HTTP_OK || r->status != 200)
 		return NULL;
-	v = octo_parse(o->env->tokener, r->body);
+	v = reading_object(o->env->tokener, r->body);
 	count->parse_us += clock_mono_us() - start;
 	if (!v)
 		count->ignored++;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/octoprint_link.h"
+#include "gateway/reading.h"
 
 enum {
 	RETRY_LEAST_MS = 2000,
@@ -69,7 +70,7 @@ on_login(void *ctx, const struct http_reply *r)
 
 	o->calls[CALL_LOGIN] = NULL;
 	if (r->fault == HTTP_OK && r->status == 200)
-		v = octo_parse(o->env->tokener, r->body);
+		v = reading_object(o->env->tokener, r->body);
 	if (!o->ws || !octo_login(v, who, sizeof(who))) {
 		json_object_put(v);
 		give_up(o);
@@ -119,7 +120,7 @@ on_message(void *ctx, struct str data)
 	struct octo *o = ctx;
 	struct gateway_counters *count = &session_gateway(o->s)->counters;
 	int64_t start = clock_mono_us();
-	struct json_object *v = octo_parse(o->env->tokener, data);
+	struct json_object *v = reading_object(o->env->tokener, data);
 	enum octo_push what = v ? octo_take_push(&o->state, v) : OCTO_IGNORED;
 
 	json_object_put(v);

@@ -9,42 +9,12 @@
 #include "gateway/reading.h"
 
 enum {
-	DEPTH_MOST = 16,
 	LINES_MOST = 512, /* of the terminal in one message */
 };
 
 /* Degrees Celsius that no printer has. */
 #define COLDEST (-300.0)
 #define HOTTEST 3000.0
-
-struct json_tokener *
-octo_tokener_new(void)
-{
-	struct json_tokener *t = json_tokener_new_ex(DEPTH_MOST);
-
-	must(t != NULL);
-	json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	return t;
-}
-
-struct json_object *
-octo_parse(struct json_tokener *tokener, struct str text)
-{
-	struct json_object *v;
-	size_t end;
-
-	if (text.n == 0 || text.n > INT_MAX)
-		return NULL;
-	json_tokener_reset(tokener);
-	v = json_tokener_parse_ex(tokener, text.p, (int)text.n);
-	end = json_tokener_get_parse_end(tokener);
-	if (json_tokener_get_error(tokener) == json_tokener_success &&
-	    str_trim((struct str){text.p + end, text.n - end}).n == 0 &&
-	    json_object_is_type(v, json_type_object))
-		return v;
-	json_object_put(v);
-	return NULL;
-}
 
 /* --- state ------------------------------------------------------------------------------------ */
 
@@ -274,7 +244,7 @@ octo_login(struct json_object *v, char *out, size_t size)
 void
 octo_words(struct json_tokener *tokener, struct str body, char *out, size_t size)
 {
-	struct json_object *v = octo_parse(tokener, body);
+	struct json_object *v = reading_object(tokener, body);
 
 	memset(out, 0, size);
 	reading_text(reading_member(v, "error"), out, size);

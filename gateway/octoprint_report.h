@@ -5,10 +5,7 @@
 #include "base/str.h"
 #include "gateway/octoprint_state.h"
 
-struct json_tokener *octo_tokener_new(void);
-/* NULL when it is no JSON object, not UTF-8, too deep, or has something behind it. To be put by the
- * caller. */
-struct json_object *octo_parse(struct json_tokener *tokener, struct str text);
+enum { OCTO_DEPTH = 16 }; /* of a message, for reading_tokener */
 
 /* Answers to GET /api/version, /api/printer and /api/job. False when it is none. */
 bool octo_take_version(struct octo_state *o, struct json_object *v);

@@ -11,7 +11,7 @@ enum {
 	WORDS = 160,
 	/* A clock of ours twice, and a printer that takes its time with the answer. */
 	EARLY_MS = 2000,
-	ACT_MS = 20000,
+	STORE_MS = 180000, /* a small computer copies a large file after its last byte */
 };
 
 /* Where our files are kept, so that none of somebody else's is overwritten. */
@@ -209,7 +209,7 @@ is_gcode(const struct transfer *t)
 static bool
 take_path(struct octo *o, struct str body, char *out, size_t size)
 {
-	struct json_object *v = octo_parse(o->env->tokener, body), *file;
+	struct json_object *v = reading_object(o->env->tokener, body), *file;
 	bool good;
 
 	file = reading_member(reading_member(v, "files"), "local");
@@ -271,6 +271,7 @@ octo_upload(void *d, struct transfer *t)
 	    .file_type = "application/octet-stream",
 	    .fields = fields,
 	    .n_fields = 1,
+	    .stall_ms = STORE_MS,
 	    .sent = on_sent,
 	};
 
@@ -318,6 +319,10 @@ octo_start(void *d, struct transfer *t)
 	size_t n = strlen(path);
 	struct buf body;
 
+	if (octo_printer_gone(&o->state)) { /* OctoPrint would say that it prints already */
+		tell(o, ANSWER_REFUSED, "the printer is not connected to OctoPrint");
+		return;
+	}
 	if (!http_escape_path(path + n, sizeof(path) - n, str_from(t->remote))) {
 		tell(o, ANSWER_UNSUPPORTED, "the file's name is too long");
 		return;

@@ -443,6 +443,7 @@ camera(const void *d, struct camera_source *out)
 		return;
 	out->kind = CAMERA_HTTP;
 	out->port = p->port;
+	out->key = p->by_key;
 	if (!p->by_key)
 		memcpy(out->user, p->user, strnlen(p->user, sizeof(out->user) - 1));
 }

@@ -44,23 +44,11 @@ prusalink_state_forget(struct prusalink_state *p)
 struct json_object *
 prusalink_parse(struct str body)
 {
-	struct json_tokener *t;
-	struct json_object *v;
-	bool whole;
+	struct json_tokener *t = reading_tokener(DEPTH_MOST);
+	struct json_object *v = reading_object(t, body);
 
-	if (body.n == 0 || body.n > INT_MAX)
-		return NULL;
-	t = json_tokener_new_ex(DEPTH_MOST);
-	must(t != NULL);
-	json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	v = json_tokener_parse_ex(t, body.p, (int)body.n);
-	whole = json_tokener_get_error(t) == json_tokener_success &&
-	    json_tokener_get_parse_end(t) == body.n && json_object_is_type(v, json_type_object);
 	json_tokener_free(t);
-	if (whole)
-		return v;
-	json_object_put(v);
-	return NULL;
+	return v;
 }
 
 /* --- numbers ---------------------------------------------------------------------------------- */

@@ -1,9 +1,12 @@
 #include "gateway/reading.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/log.h"
 
 static struct str
 text_of(struct json_object *v)
@@ -139,6 +142,35 @@ reading_bool(struct json_object *v, bool *out)
 		return false;
 	*out = n != 0;
 	return true;
+}
+
+struct json_tokener *
+reading_tokener(int depth)
+{
+	struct json_tokener *t = json_tokener_new_ex(depth);
+
+	must(t != NULL);
+	json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	return t;
+}
+
+struct json_object *
+reading_object(struct json_tokener *t, struct str text)
+{
+	struct json_object *v;
+	size_t end;
+
+	if (text.n == 0 || text.n > INT_MAX)
+		return NULL;
+	json_tokener_reset(t);
+	v = json_tokener_parse_ex(t, text.p, (int)text.n);
+	end = json_tokener_get_parse_end(t);
+	if (json_tokener_get_error(t) == json_tokener_success &&
+	    str_trim((struct str){text.p + end, text.n - end}).n == 0 &&
+	    json_object_is_type(v, json_type_object))
+		return v;
+	json_object_put(v);
+	return NULL;
 }
 
 struct json_object *

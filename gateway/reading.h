@@ -21,6 +21,11 @@ bool reading_text(struct json_object *v, char *out, size_t size);
 void reading_clean(struct str s, char *out, size_t size);
 /* true/false; also 0/1 and their strings. */
 bool reading_bool(struct json_object *v, bool *out);
+/* A strict parser, UTF-8 checked, for documents at most so deep; to be freed by json_tokener_free.
+ */
+struct json_tokener *reading_tokener(int depth);
+/* One JSON object and nothing behind it but blanks, to be put by the caller; else NULL. */
+struct json_object *reading_object(struct json_tokener *t, struct str text);
 /* A member, or NULL; NULL also when v is no object. */
 struct json_object *reading_member(struct json_object *v, const char *name);
 

@@ -337,7 +337,7 @@ sink_pg_tasks_look(void *ctx)
 	k->looking = true;
 	uuid_text(leases_gateway_id(k->leases), id);
 	snprintf(most, sizeof(most), "%d", ERRANDS_MOST);
-	snprintf(silence, sizeof(silence), "%lld ms", (long long)(2 * k->cfg.lease_ms));
+	snprintf(silence, sizeof(silence), "%lld ms", 2LL * (long long)k->cfg.lease_ms);
 	pgq_add(k->q, &SQL_gw_task_take_any, any);
 	pgq_commit(k->q, on_rows, on_taken, taken_new(k));
 	pgq_add(k->q, &SQL_gw_tasks_waiting, mine);

@@ -43,7 +43,7 @@ report(struct bench *b, struct str text)
 {
 	struct bambu_when when = {b->reports * 1000, 1700000000000 + b->reports, true};
 	int64_t t0 = now_ns(), t1, t2;
-	struct json_object *message = bambu_parse(b->tokener, text);
+	struct json_object *message = reading_object(b->tokener, text);
 	uint32_t parts = 0;
 
 	t1 = now_ns();
@@ -93,7 +93,7 @@ variant(struct arena *a, struct json_object *print, bool full, int i)
 static double
 run(const char *name, struct arena *a, struct json_object *print, bool full, int rounds)
 {
-	struct bench b = {.tokener = bambu_tokener_new()};
+	struct bench b = {.tokener = reading_tokener(BAMBU_DEPTH)};
 	struct str texts[VARIANTS];
 	double ratio;
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.server
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from stack import BUILD
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "printers"))
 from virtual_fleet.camera import picture  # noqa: E402
 from virtual_fleet.certs import Authority  # noqa: E402
+from virtual_fleet.harness import RunningFleet  # noqa: E402
 
 PROBE = BUILD / "stub" / "camera_probe"
 pytestmark = pytest.mark.skipif(not PROBE.exists(), reason=f"no {PROBE}: run make stubs")
@@ -137,7 +140,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def probe(ca: Path, kind: str, url: str, fps: int, count: int, *login: str) -> list[str]:
     """Sizes of the pictures, then how it ended. Bounded memory is part of every case."""
-    limits = [] if "SAN" in os.environ else ["prlimit", "--as=400000000"]
+    limits = [] if b"__asan_init" in PROBE.read_bytes() else ["prlimit", "--as=400000000"]
     done = subprocess.run(
         [*limits, str(PROBE), kind, url, str(fps), str(count), *login],
         env={**os.environ, "CA": str(ca)}, capture_output=True, text=True, timeout=60, check=True,
@@ -171,6 +174,22 @@ def test_what_is_no_picture_ends_it(ca: Path, webcam: Webcam, kind: str, path: s
 def test_nobody_there(ca: Path) -> None:
     assert probe(ca, "http", "http://127.0.0.1:9/x.jpg", 5, 1) == ["unreachable"]
     assert probe(ca, "mjpeg", "http://no-such-host.invalid/x", 5, 1) == ["unreachable"]
+
+
+def test_a_printers_own_server_is_told_user_or_key(ca: Path) -> None:
+    """PrusaLink's snapshot: the secret may have the user before it, or be a key."""
+    folder = Path(tempfile.mkdtemp(prefix="slp-fleet-", dir="/tmp"))
+    spec = {"name": "link", "protocol": "prusalink", "flavour": "link", "user": "anna", "camera": True}
+    with RunningFleet(folder, [spec]) as fleet:
+        (row,) = fleet.printers
+        url, code = f"http://127.0.0.1:{row['port']}/api/v1/cameras/snap", row["access_code"]
+        logins = [("anna", f"anna:{code}"), ("anna", code), ("", f"{code}-key"), ("", f":{code}-key")]
+        for login in logins:
+            assert probe(ca, "http", url, 5, 1, *login)[-1] == "enough", login
+        assert set(fleet.describe("link")["auth"]) == {"bare", "digest", "key"}
+        for login in (("anna", "bert:" + code), ("", code)):
+            assert probe(ca, "http", url, 5, 1, *login) == ["wrong_access_code"]
+    shutil.rmtree(folder)
 
 
 def test_a_login_is_told_only_where_a_user_is_named(ca: Path, webcam: Webcam) -> None:

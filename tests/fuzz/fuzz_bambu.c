@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "gateway/bambu_command.h"
 #include "gateway/bambu_report.h"
+#include "gateway/reading.h"
 
 static struct json_tokener *tokener;
 static struct bambu_state state;
@@ -19,7 +20,7 @@ static void
 begin(void)
 {
 	if (!tokener)
-		tokener = bambu_tokener_new();
+		tokener = reading_tokener(BAMBU_DEPTH);
 	if (runs++ % 64 != 0)
 		return;
 	bambu_state_fini(&state);
@@ -105,7 +106,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t parts = 0;
 
 	begin();
-	message = bambu_parse(tokener, (struct str){(const char *)data, size});
+	message = reading_object(tokener, (struct str){(const char *)data, size});
 	if (message && bambu_take(&state, message, &parts))
 		render(bambu_map(&state, parts, &now, &record));
 	if (message && bambu_answer_read(message, &answer))

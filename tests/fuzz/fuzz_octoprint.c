@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "gateway/octoprint_camera.h"
 #include "gateway/octoprint_report.h"
+#include "gateway/reading.h"
 
 static struct json_tokener *tokener;
 static struct octo_state state;
@@ -17,7 +18,7 @@ static void
 begin(void)
 {
 	if (!tokener)
-		tokener = octo_tokener_new();
+		tokener = reading_tokener(OCTO_DEPTH);
 	if (runs++ % 64 != 0)
 		return;
 	record_fini(&record);
@@ -83,7 +84,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	begin();
 	octo_words(tokener, body, words, sizeof(words));
 	check_text(words, sizeof(words));
-	v = octo_parse(tokener, body);
+	v = reading_object(tokener, body);
 	if (!v)
 		return 0;
 	if (octo_take_version(&state, v) || octo_take_printer(&state, v))

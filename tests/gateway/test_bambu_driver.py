@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mute_broker import MuteBroker
 from probe import Probe
 from rig import short_folder
+from virtual_fleet.certs import Authority
 from virtual_fleet.harness import RunningFleet, wait_for
 
 QUICK = {"layers": 4, "layer_s": 30, "change_every": 2}
@@ -208,11 +210,10 @@ def test_where_pictures_come_from(fleet: RunningFleet, printer: tuple[str, Probe
     ipcam = fleet.describe(name)["record"]["ipcam"]
     for url, kind in (("disable", 0), ("rtsps://203.0.113.9:322/streaming/live/1", 4)):
         fleet.ctl("set", name, fields={"ipcam": ipcam | {"rtsp_url": url}})
-        found = wait_for(
-            lambda: next(e for e in [probe.wait("camera", probe.do("camera"))] if True)["kind"] == kind,  # noqa: B023
+        wait_for(
+            lambda: probe.wait("camera", probe.do("camera"))["kind"] == kind,  # noqa: B023
             what=f"camera by {url}",
         )
-        assert found
     assert probe.of("camera")[-1]["url"] == "rtsps://127.0.0.1:322/streaming/live/1", "not the printer's word"
 
 
@@ -461,3 +462,37 @@ def test_a_start_that_shows_needs_no_answer(fleet: RunningFleet, printer: tuple[
     place = probe.do("start")
     assert probe.wait("answer", place)["what"] == "accepted"
     assert not probe.of("failed", place)
+
+
+# --- a broker that forgets to confirm --------------------------------------------------------------
+@pytest.fixture
+def broker(fleet: RunningFleet) -> Iterator[MuteBroker]:
+    serial = row(fleet, "x1c")["serial"]
+    authority = Authority(fleet.folder / "ca")
+    with MuteBroker("X1C", serial, authority.leaf(serial), authority.leaf_key_path) as running:
+        yield running
+
+
+def test_commands_go_on_when_the_broker_confirms_none(fleet: RunningFleet, broker: MuteBroker) -> None:
+    """A window of 20 would be full for ever."""
+    with Probe(row(fleet, "x1c") | {"port": broker.port, "ftps_port": 0}) as probe:
+        probe.ready()
+        for _ in range(30):
+            assert probe.command("pause", timeout_s=3)["what"] == "accepted"
+        sent = broker.of("pause")
+        assert len(sent) == 30 and {qos for qos, _ in sent} == {1}
+        assert len({body["sequence_id"] for _, body in sent}) == 30
+
+
+def test_a_half_dead_session_is_left_under_another_name(
+    fleet: RunningFleet, broker: MuteBroker, file: Path
+) -> None:
+    with Probe(row(fleet, "x1c") | {"port": broker.port}, ftps=str(row(fleet, "x1c")["ftps_port"])) as probe:
+        probe.ready()
+        assert probe.upload(file, task_id=3001)["what"] == "done"
+        place = probe.do("start")
+        assert probe.wait("answer", place)["what"] == "lost"
+        probe.wait("up", place)
+        wait_for(lambda: len(broker.of("pushall")) >= 2, what="the question of the new session")
+        assert len(set(broker.clients)) == 2, broker.clients
+        assert len(broker.of("project_file")) == 1

@@ -75,7 +75,6 @@ PRUSALINK = Kind(
     failed_state=("failed", "error"),
     can_heat=False,
     can_gcode=False,
-    mute_start=False,
     garbage_least=3,
 )
 OCTOPRINT = Kind(

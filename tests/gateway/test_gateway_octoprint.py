@@ -141,6 +141,7 @@ def test_polls_leave_the_server_in_peace(world: World) -> None:
     times = [each["at"] for each in requests(world, "polled", "/api/printer")]
     gaps = sorted(b - a for a, b in itertools.pairwise(times))
     assert gaps[len(gaps) // 2] > 1.9
+    wait_for(lambda: (world.status("polled")["link"] or {}).get("round_trip_ms"), 40, "round trip")
 
 
 def test_a_printer_that_is_unplugged(world: World, asks: Asks) -> None:
@@ -162,6 +163,8 @@ def test_a_printer_that_is_disconnected_by_somebody(world: World, asks: Asks) ->
     world.fleet.ctl("disconnect", "switched")
     row = world.wait_state("switched", "offline")
     assert world.reason("switched")[1] == "printer_not_connected" and row["errors"] == []
+    assert asks.failed(asks.send("switched", asks.file("idle.gcode", gcode(100)))) == "refused"
+    assert requests(world, "switched", "/api/files/local/SoLoPrint/idle.gcode") == []
     world.fleet.ctl("connect", "switched")
     world.wait_state("switched", "idle")
     wait_for(lambda: asks.prints("switched")[-1]["state"] == "failed", 5, "the print's end")

@@ -128,7 +128,7 @@ def test_sends_while_gateways_are_killed(world: World) -> None:
         wait_for(
             lambda: [asks.job(job)["progress"] for job in jobs.values()] != before  # noqa: B023
             or all(asks.job(job)["state"] in ENDED for job in jobs.values()),
-            20,
+            60,  # a takeover, then an upload from its start
             "something to happen",
         )
         keep_two(world, dice)

@@ -4,6 +4,7 @@
 #include "gateway/bambu_command.h"
 #include "gateway/bambu_report.h"
 #include "gateway/bambu_text.h"
+#include "gateway/reading.h"
 
 #include "tap.h"
 
@@ -39,7 +40,7 @@ push(struct printer *p, const char *members)
 	uint32_t parts = 0;
 
 	snprintf(text, sizeof(text), "{\"print\":{\"command\":\"push_status\",%s}}", members);
-	v = bambu_parse(tokener, str_from(text));
+	v = reading_object(tokener, str_from(text));
 	ok(v && bambu_take(&p->b, v, &parts), "taken: %.60s", members);
 	json_object_put(v);
 	bambu_map(&p->b, BAMBU_ALL & ~BAMBU_FIRMWARE, &now, &p->r);
@@ -449,7 +450,7 @@ test_answers(void)
 
 	TAP_EACH(cases, c)
 	{
-		struct json_object *v = bambu_parse(tokener, str_from(c->text));
+		struct json_object *v = reading_object(tokener, str_from(c->text));
 
 		ok(bambu_answer_read(v, &a) == c->answer, "%s", c->text);
 		json_object_put(v);
@@ -520,7 +521,7 @@ test_texts(void)
 int
 main(void)
 {
-	tokener = bambu_tokener_new();
+	tokener = reading_tokener(BAMBU_DEPTH);
 	test_commands();
 	test_commands_by_state();
 	test_filament();

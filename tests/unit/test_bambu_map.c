@@ -39,7 +39,7 @@ push(struct printer *p, const char *members)
 	uint32_t parts = 0;
 
 	snprintf(text, sizeof(text), "{\"print\":{\"command\":\"push_status\",%s}}", members);
-	v = bambu_parse(tokener, str_from(text));
+	v = reading_object(tokener, str_from(text));
 	ok(v && bambu_take(&p->b, v, &parts), "taken: %.60s", members);
 	json_object_put(v);
 	return bambu_map(&p->b, parts, &now, &p->r);
@@ -333,7 +333,7 @@ test_recording(void)
 	struct arena *a = arena_new(1 << 20);
 	struct str text = config_file(
 	    a, "tests/printers/recordings/bambu-a1mini/pushall-n1-idle.json", 65536);
-	struct json_object *whole = bambu_parse(tokener, text),
+	struct json_object *whole = reading_object(tokener, text),
 			   *message = reading_member(whole, "message");
 	struct printer p;
 	uint32_t parts = 0;
@@ -363,7 +363,7 @@ test_recording(void)
 int
 main(void)
 {
-	tokener = bambu_tokener_new();
+	tokener = reading_tokener(BAMBU_DEPTH);
 	test_states();
 	test_job();
 	test_cancel();

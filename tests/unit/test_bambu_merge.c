@@ -10,7 +10,7 @@ static struct json_tokener *tokener;
 static int64_t
 take(struct bambu_state *b, const char *text)
 {
-	struct json_object *v = bambu_parse(tokener, str_from(text));
+	struct json_object *v = reading_object(tokener, str_from(text));
 	uint32_t parts = 0;
 	bool good = v && bambu_take(b, v, &parts);
 
@@ -223,7 +223,7 @@ test_version(void)
 int
 main(void)
 {
-	tokener = bambu_tokener_new();
+	tokener = reading_tokener(BAMBU_DEPTH);
 	test_full();
 	test_deltas();
 	test_hms_absent();

@@ -5,6 +5,7 @@
 #include "gateway/octoprint_camera.h"
 #include "gateway/octoprint_command.h"
 #include "gateway/octoprint_report.h"
+#include "gateway/reading.h"
 
 #include "tap.h"
 
@@ -33,7 +34,7 @@ map(struct printer *p)
 static enum octo_push
 push(struct printer *p, const char *text)
 {
-	struct json_object *v = octo_parse(tokener, str_from(text));
+	struct json_object *v = reading_object(tokener, str_from(text));
 	enum octo_push what = v ? octo_take_push(&p->o, v) : OCTO_IGNORED;
 
 	json_object_put(v);
@@ -44,8 +45,8 @@ push(struct printer *p, const char *text)
 static void
 poll(struct printer *p, const char *printer, const char *job)
 {
-	struct json_object *v = octo_parse(tokener, str_from(printer)),
-			   *j = octo_parse(tokener, str_from(job));
+	struct json_object *v = reading_object(tokener, str_from(printer)),
+			   *j = reading_object(tokener, str_from(job));
 
 	if (v)
 		ok(octo_take_printer(&p->o, v), "printer: %.60s", printer);
@@ -397,7 +398,7 @@ test_messages(void)
 static void
 login_is(const char *text, const char *want)
 {
-	struct json_object *v = octo_parse(tokener, str_from(text));
+	struct json_object *v = reading_object(tokener, str_from(text));
 	char who[64] = "";
 
 	is_int(octo_login(v, who, sizeof(who)), want != NULL, text);
@@ -420,7 +421,7 @@ test_login(void)
 static void
 steps_are(const char *command, const char *want)
 {
-	struct json_object *v = octo_parse(tokener, str_from(command));
+	struct json_object *v = reading_object(tokener, str_from(command));
 	struct octo_steps s;
 	struct command c;
 	const char *why;
@@ -496,7 +497,7 @@ camera_is(const char *webcam, int port, int kind, const char *url)
 	struct json_object *v;
 
 	snprintf(text, sizeof(text), "{\"webcam\":%s}", webcam);
-	v = octo_parse(tokener, str_from(text));
+	v = reading_object(tokener, str_from(text));
 	octo_take_camera(v, "octopi.local", "192.0.2.7", port, &c);
 	is_int((int)c.kind, kind, webcam);
 	is_z(c.url, url, "its address");
@@ -538,7 +539,7 @@ test_cameras(void)
 int
 main(void)
 {
-	tokener = octo_tokener_new();
+	tokener = reading_tokener(OCTO_DEPTH);
 	test_states();
 	test_ends_by_event();
 	test_ends_by_guess();

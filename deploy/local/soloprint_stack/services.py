@@ -72,7 +72,7 @@ def gateway(at: Layout, settings: Settings, name: str) -> Service:
         "SOLOPRINT_GATEWAY_KEY": str(at.var / "keys" / "gateway.key"),
         "SOLOPRINT_GATEWAY_NAME": name,
         "SOLOPRINT_GATEWAY_PUBLISH": f"{at.run}/publish/pub.sock",
-        "SOLOPRINT_GATEWAY_DISCOVERY": "all",
+        "SOLOPRINT_GATEWAY_DISCOVERY": "all" if settings.fleet else "off",
         "SOLOPRINT_STORAGE": str(at.storage),
     }
     # Without printers of its own a stack trusts no printer: its own CA signs none.

@@ -1,5 +1,5 @@
 /* A feed of pictures outside of the gateway: camera_probe http|mjpeg URL FPS COUNT [USER SECRET]
- * writes the size of each picture, a line each, then how it ended. */
+ * writes the size of each picture, a line each, then how it ended. USER "": the secret is a key. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +61,7 @@ main(int argc, char **argv)
 	}
 	snprintf(source.url, sizeof(source.url), "%s", argv[2]);
 	snprintf(source.user, sizeof(source.user), "%s", argc > 6 ? argv[5] : "");
+	source.key = argc > 6 && !argv[5][0];
 	cfg.http = http_new(p.loop);
 	cfg.resolver = resolver_new(p.loop);
 	feeds = feeds_new(&cfg);

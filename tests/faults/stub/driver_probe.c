@@ -95,6 +95,12 @@ session_record(struct session *s)
 }
 
 const char *
+session_host(const struct session *s)
+{
+	return s->address;
+}
+
+const char *
 session_serial(const struct session *s)
 {
 	return s->serial;

@@ -113,6 +113,10 @@ class Moonraker:
             else:
                 await peer.ws.send_str(message if isinstance(message, str) else json.dumps(message))
 
+    def _post(self, peer: Peer, message: Json) -> None:
+        """In the order of the calls."""
+        asyncio.ensure_future(self._send(peer, message))
+
     def notify(self, method: str, *params: Any) -> None:
         if method == "job":
             self._history(*params)
@@ -122,7 +126,7 @@ class Moonraker:
             message["params"] = list(params)
         for peer in list(self.peers):
             if peer.identified or peer.known:
-                asyncio.ensure_future(self._send(peer, message))
+                self._post(peer, message)
 
     def _history(self, action: str, job: Json) -> None:
         if action == "added":
@@ -153,7 +157,7 @@ class Moonraker:
                     before |= changed
             if delta:
                 params = [delta, time.monotonic()]
-                await self._send(peer, {"jsonrpc": "2.0", "method": "notify_status_update", "params": params})
+                self._post(peer, {"jsonrpc": "2.0", "method": "notify_status_update", "params": params})
 
     @staticmethod
     def _pick(objects: Json, wanted: dict[str, list[str] | None]) -> Json:
@@ -223,7 +227,7 @@ class Moonraker:
             if peer.ws._req is not None and peer.ws._req.transport is not None:
                 peer.ws._req.transport.abort()  # type: ignore[attr-defined]
             return
-        await self._send(peer, answer | {"id": number})
+        self._post(peer, answer | {"id": number})
 
     async def _call(self, peer: Peer, method: str, params: Json) -> Any:
         if method == "server.connection.identify":

@@ -26,6 +26,7 @@ FAULTS = {
     "no_space": "507 to uploads",
     "transfer_busy": "409 to uploads: another transfer in progress",
     "no_start": "409 to starts",
+    "mute_start": "a start is answered, and nothing begins",
     "slow_upload": "`bytes_s` read of an upload per second",
     "cut_upload": "the connection is cut after `bytes` of an upload",
     "wrong_code": "password and key are others than fleet.json says",
@@ -344,6 +345,8 @@ class PrusaLink:
     def _play(self, file: File) -> bool:
         if self.state in (*BUSY, "ERROR") or "no_start" in self.faults:
             return False
+        if "mute_start" in self.faults:
+            return True
         if self.idle_task is not None:
             self.idle_task.cancel()
         self.last_id += 1
