@@ -8,6 +8,8 @@
 #include "gateway/moonraker_link.h"
 #include "gateway/reading.h"
 
+#define FOLDER "SoLoPrint"
+
 enum { CREATED = 201, WEBCAMS_MOST = 64, WEB_PORT = 80, STALL_MS = 60000 };
 
 /* A web server in front may look at the name. */
@@ -70,12 +72,13 @@ on_uploaded(void *ctx, const struct http_reply *r)
 	session_upload_done(m->s, end, words[0] ? words : NULL);
 }
 
+/* Into a folder of our own: nobody's file is replaced. */
 void
 moonraker_upload(void *d, struct transfer *t)
 {
 	struct moonraker *m = d;
 	struct http_header key = {"X-Api-Key", session_secret(m->s)};
-	struct http_field fields[2] = {{"root", "gcodes"}};
+	struct http_field fields[3] = {{"root", "gcodes"}, {"path", FOLDER}};
 	char url[MOONRAKER_URL], sum[65] = "";
 	struct http_request r = {.method = "POST",
 	    .url = url,
@@ -88,7 +91,7 @@ moonraker_upload(void *d, struct transfer *t)
 	    .file_field = "file",
 	    .file_name = t->filename,
 	    .fields = fields,
-	    .n_fields = 1,
+	    .n_fields = 2,
 	    .stall_ms = STALL_MS,
 	    .sent = on_sent};
 
@@ -101,7 +104,7 @@ moonraker_upload(void *d, struct transfer *t)
 		session_upload_done(m->s, UPLOAD_BROKEN, NULL);
 		return;
 	}
-	snprintf(t->remote, sizeof(t->remote), "%s", t->filename);
+	snprintf(t->remote, sizeof(t->remote), FOLDER "/%.200s", t->filename);
 	m->transfer = t;
 	m->upload = http_send(m->client, &r, on_uploaded, m);
 }

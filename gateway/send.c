@@ -102,6 +102,7 @@ task_take_send(struct task *t, const struct work_task *w)
 	read_transfer(t, w);
 	if (w->resumed && w->starting) { /* perhaps: nothing is started twice */
 		t->stage = STAGE_STARTED;
+		t->showed = true; /* perhaps: nobody knows what was there before */
 		t->deadline_ms = tasks_within(t->ts, START_MS);
 		return;
 	}
@@ -257,6 +258,15 @@ tasks_may_start(struct tasks *ts, struct uuid job, bool may)
 	tasks_poke(ts);
 }
 
+static bool
+is_ours(const struct task *t)
+{
+	const struct driver *driver = session_driver(t->ts->s);
+
+	return driver && driver->is_job && session_is_reporting(t->ts->s) &&
+	    driver->is_job(session_driver_data(t->ts->s), &t->transfer, session_record(t->ts->s));
+}
+
 /* The last look at the printer before it is told. */
 static void
 start(struct task *t)
@@ -270,6 +280,7 @@ start(struct task *t)
 		return;
 	}
 	t->stage = STAGE_STARTED;
+	t->showed = is_ours(t);
 	t->deadline_ms = tasks_within(ts, START_MS);
 	ts->guard_until_ms = tasks_within(ts, GUARD_MS);
 	ts->awaiting = t;
@@ -277,14 +288,24 @@ start(struct task *t)
 }
 
 static bool
+carries_number(const struct task *t)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", t->transfer.task_id);
+	return strcmp(session_record(t->ts->s)->job.task_id, number) == 0;
+}
+
+/* A job that has finished may be an older one of the same file. */
+static bool
 shows_start(const struct task *t)
 {
-	const struct record *r = session_record(t->ts->s);
-	const struct driver *driver = session_driver(t->ts->s);
+	enum printer_state state = session_record(t->ts->s)->state;
 
-	return driver && driver->is_job && session_is_reporting(t->ts->s) &&
-	    (printer_state_busy(r->state) || r->state == PRINTER_FINISHED) &&
-	    driver->is_job(session_driver_data(t->ts->s), &t->transfer, r);
+	if (!is_ours(t))
+		return false;
+	return printer_state_busy(state) ||
+	    (state == PRINTER_FINISHED && (!t->showed || carries_number(t)));
 }
 
 static void

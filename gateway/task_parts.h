@@ -41,7 +41,7 @@ struct task {
 	enum stage stage;
 	int64_t deadline_ms; /* monotonic: until when the stage may last */
 	bool is_send, start, marked, cancelled, over;
-	bool showed;   /* the record showed it before it was sent */
+	bool showed;   /* the record showed it, or a job like it, before it was sent */
 	bool answered; /* by `answer`, with `words` */
 	enum answer answer;
 	char words[200];

@@ -159,7 +159,7 @@ def test_an_answer_that_never_comes(fleet: RunningFleet, probe: Probe) -> None:
 # --- files -------------------------------------------------------------------------------------------
 def test_upload_and_start(fleet: RunningFleet, probe: Probe, file: Path) -> None:
     assert probe.upload(file, kind="gcode")["what"] == "done"
-    assert fleet.describe("full")["files"][file.name]["size"] == SIZE
+    assert fleet.describe("full")["files"][f"SoLoPrint/{file.name}"]["size"] == SIZE
     assert 0 < probe.of("progress")[-1]["sent"] <= SIZE
     place = len(probe.events)
     assert probe.start()["what"] == "accepted"

@@ -460,6 +460,17 @@ test_send(void)
 	shows_job = false;
 	give(&b, "printer.send", "{}", "");
 	told("upload(a_b boat.gcode,1) 4/4 mark start(7) failed:refused [says: no] ", "a refusal");
+	shows_job = true;
+	next_answer = ANSWER_ACCEPTED;
+	give(&b, "printer.send", "{}", "");
+	told("upload(a_b boat.gcode,1) 4/4 mark start(7) ",
+	    "an older job of the same file, which has finished, is no sign");
+	show(PRINTER_FINISHED);
+	told("", "however often it is seen");
+	show(PRINTER_PREPARING);
+	told("succeeded ", "a new one is");
+	show(PRINTER_FINISHED);
+	shows_job = false;
 	give(&b, "printer.send", "{}", "g");
 	told("failed:file_gone ", "a file that vanished");
 	b.blob = uuid_v7();

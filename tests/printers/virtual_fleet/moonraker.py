@@ -410,6 +410,7 @@ class Moonraker:
             return self._no(400, "Invalid root request")
         if not name.lower().endswith(EXTENSIONS):
             return self._no(403, f"Invalid file extension for file {name}")
+        name = "/".join(each for each in (fields.get("path", "").strip("/"), name) if each)
         if fields.get("checksum", digest) != digest or "bad_checksum" in self.faults:
             return self._no(422, "File checksum mismatch")
         if "no_space" in self.faults:
