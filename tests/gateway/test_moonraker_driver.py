@@ -164,7 +164,7 @@ def test_upload_and_start(fleet: RunningFleet, probe: Probe, file: Path) -> None
     place = len(probe.events)
     assert probe.start()["what"] == "accepted"
     report = probe.wait("report", place, state="printing")
-    assert report["ours"] and report["job"]["file"] == file.name
+    assert report["ours"] and report["job"]["file"] == f"SoLoPrint/{file.name}"
     assert report["job"]["total_layers"] == 50
     assert probe.start()["what"] in ("busy", "refused")
 

@@ -28,7 +28,8 @@ peer_start(struct peer *p)
 		dup2(in[0], 0);
 		dup2(out[1], 1);
 		close(in[1]);
-		execl("/usr/bin/python3", "python3", "tests/unit/peers/http_peer.py", (char *)NULL);
+		execl("/usr/bin/python3", "/usr/bin/python3", "tests/unit/peers/http_peer.py",
+		    (char *)NULL);
 		_exit(127);
 	}
 	close(in[0]);

@@ -172,8 +172,8 @@ start_peer(int listen_port, int ports[2], int *in_fd)
 		dup2(in[0], 0);
 		dup2(out[1], 1);
 		close(in[1]);
-		execl("/usr/bin/python3", "python3", "tests/unit/peers/discover_peer.py", port,
-		    (char *)NULL);
+		execl("/usr/bin/python3", "/usr/bin/python3", "tests/unit/peers/discover_peer.py",
+		    port, (char *)NULL);
 		_exit(127);
 	}
 	close(in[0]);
