@@ -9,7 +9,7 @@
 
 enum {
 	TICK_MS = 1000,
-	RENEW_TICKS = 3,
+	RENEW_TICKS = 2,
 	HURRY_MS = 20,
 	MARGIN_MS = 500,       /* leases end this much earlier here than in the database */
 	GIVE_UP_AT_ONCE = 500, /* no more than others may connect to in a second */
