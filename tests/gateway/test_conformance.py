@@ -362,6 +362,7 @@ def test_what_it_cannot_do(world: World, kind: Kind, asks: Asks) -> None:
 
 def send(kind: Kind, asks: Asks, role: str = "send", size: int = 700_000) -> Any:
     name, what = kind.file
+    asks.world.wait_connected(f"{kind.protocol}-{role}", timeout_s=40)
     return asks.send(f"{kind.protocol}-{role}", asks.file(name, os.urandom(size), what))
 
 
