@@ -38,6 +38,10 @@ def world(make_organisation: Callable[[], Org]) -> tuple[Org, dict[str, str]]:
 HARMLESS = ("content-length", "host", "connection", "transfer-encoding", "authorization", "x-api-key")
 
 
+# What waits for a picture that no camera of these printers will send.
+SLOW = ("getCameraSnapshot",)
+
+
 @schema.parametrize()
 @SETTINGS
 def test_contract_driven(case: Any, world: tuple[Org, dict[str, str]]) -> None:
@@ -45,7 +49,7 @@ def test_contract_driven(case: Any, world: tuple[Org, dict[str, str]]) -> None:
     org, known = world
     method = case.method.upper()
     op = next((o for o in CONTRACT.operations if (o.path, o.method) == (case.operation.path, method)), None)
-    for name in op.path_names if op else ():
+    for name in op.path_names if op and op.id not in SLOW else ():
         # Half of the cases reach an object.
         if hash(str(case.body)) % 2 == 0:
             case.path_parameters[name] = known[name]

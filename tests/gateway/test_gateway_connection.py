@@ -124,10 +124,8 @@ def test_developer_mode_off(world: World, name: str) -> None:
 def test_settings_that_cannot_work(world: World) -> None:
     plain = row(world, "plain")
     world.add(plain | {"name": "keyless", "serial": "0390000000000AA"}, secret=None)
-    world.add(plain | {"name": "klipper", "serial": "0390000000000BB"}, protocol="moonraker")
     world.add(plain | {"name": "off", "serial": "0390000000000CC"}, enabled=False)
     world.wait_reason("keyless", "no_secret")
-    world.wait_reason("klipper", "protocol_not_supported")
     assert world.reason("off") == ("disabled", "disabled")
 
 

@@ -97,6 +97,7 @@ def test_a_job_that_took_another_ones_place_unseen(world: World, asks: Asks) -> 
 
 def test_a_print_that_was_sent_says_so(world: World, asks: Asks) -> None:
     name = "octo"
+    world.wait_connected(name, timeout_s=30)
     file = asks.file("boat.gcode", b"G28\n" * 1000)
     job = asks.send(name, file)
     asks.succeeded(job, 40)

@@ -84,6 +84,7 @@ class Vsftpd:
     def __enter__(self) -> Vsftpd:
         for name in ("storage", "empty", "pam.d"):
             (self.folder / name).mkdir()
+            (self.folder / name).chmod(0o755)  # whatever the umask: vsftpd insists
         shutil.chown(self.storage, "ftp")
         owner = self.storage.stat()
         user = f"bblp:x:{owner.st_uid}:{owner.st_gid}::{self.storage}:/bin/sh\n"
@@ -91,6 +92,8 @@ class Vsftpd:
         self.set_code(self.code)
         (self.folder / "pam.d" / "printer").write_text(PAM)
         (self.folder / "vsftpd.conf").write_text(self.conf)
+        for path in (self.folder / "passwd", self.folder / "pam.d" / "printer", self.folder / "vsftpd.conf"):
+            path.chmod(0o644)
         words = [str(self.folder), "/usr/sbin/vsftpd", str(self.folder / "vsftpd.conf")]
         self.process = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-c", IN_NAMESPACE, "sh", *words],
