@@ -11,6 +11,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "printers")]
 
+pytest.register_assert_rewrite("conformance")
+
 from rig import BUILD, Gateway, Postgres, World  # noqa: E402
 from virtual_fleet.harness import wait_for  # noqa: E402
 

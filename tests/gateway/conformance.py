@@ -1,6 +1,7 @@
 """What every driver owes its printers: the same cases for each protocol, against its virtual printer.
 
-A protocol is one row of KINDS; what its printer cannot do is said there and nowhere else. The virtual printer answers
+A protocol is one row of KINDS and a file test_conformance_<protocol>.py that says so; what its printer cannot do is
+said here and nowhere else. The virtual printer answers
 the fleet's operations print, pause, resume, cancel and fail, and its faults wrong_code, silence and garbage; the
 network's faults (unreachable, drop, blackhole) are made by the fleet's relay.
 """
@@ -86,28 +87,28 @@ OCTOPRINT = Kind(
     failed_state=("error",),
     mute_start=False,
 )
-KINDS: tuple[Kind, ...] = (BAMBU, MOONRAKER, PRUSALINK, OCTOPRINT)
-IDS = [kind.protocol for kind in KINDS]
+KINDS = {kind.protocol: kind for kind in (BAMBU, MOONRAKER, PRUSALINK, OCTOPRINT)}
 ROLES = ("job", "net", "code", "noise", "mute", "send")
-PRINTERS: list[dict[str, Any]] = [
-    {"name": f"{kind.protocol}-{role}"} | kind.printer for kind in KINDS for role in ROLES
-]
 FLAGS = ("--time-scale", str(SCALE))
 
 
+def printers(kind: Kind) -> list[dict[str, Any]]:
+    """One for each role, for PRINTERS of the protocol's file."""
+    return [{"name": f"{kind.protocol}-{role}"} | kind.printer for role in ROLES]
+
+
+@pytest.fixture(scope="module")
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.module.KIND
+
+
 @pytest.fixture(scope="module", autouse=True)
-def gateway(world: World) -> Iterator[None]:
-    for kind in KINDS:
-        world.fleet.fault(f"{kind.protocol}-code", "wrong_code")
+def gateway(world: World, kind: Kind) -> Iterator[None]:
+    world.fleet.fault(f"{kind.protocol}-code", "wrong_code")
     running = world.start_gateway(silence_ms=str(SILENCE_MS), patience="20")
-    world.wait_connected(*[each["name"] for each in PRINTERS if not each["name"].endswith("-code")])
+    world.wait_connected(*[f"{kind.protocol}-{role}" for role in ROLES if role != "code"])
     yield
     assert running.stop() == 0
-
-
-@pytest.fixture(params=KINDS, ids=IDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 def path(world: World, name: str, seen: int) -> list[str]:
