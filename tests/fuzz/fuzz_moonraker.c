@@ -6,6 +6,8 @@
 #include "gateway/moonraker_state.h"
 #include "gateway/reading.h"
 
+#include "fuzz_record.h"
+
 static struct json_tokener *tokener;
 static struct moonraker_state state;
 static struct record record;
@@ -16,40 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 begin(void)
 {
-	if (!tokener) {
-		tokener = json_tokener_new_ex(32);
-		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	}
+	if (!tokener)
+		tokener = reading_tokener(32);
 	if (runs++ % 64 != 0)
 		return;
 	record_fini(&record);
 	moonraker_state_init(&state);
 	record_init(&record);
-}
-
-static void
-render(uint32_t changed)
-{
-	struct json_tokener *check = json_tokener_new();
-	struct buf b;
-
-	buf_init(&b, 1 << 18);
-	for (uint32_t bit = REC_JOB; bit <= REC_EXTRA; bit <<= 1) {
-		struct json_object *v;
-
-		if (!(changed & bit))
-			continue;
-		buf_clear(&b);
-		record_json(&b, &record, bit);
-		must(!b.overflow && str_utf8(buf_view(&b)));
-		json_tokener_reset(check);
-		v = json_tokener_parse_ex(check, b.p, (int)b.n);
-		must(json_tokener_get_error(check) == json_tokener_success ||
-		    str_eq(buf_view(&b), STR("null")));
-		json_object_put(v);
-	}
-	buf_fini(&b);
-	json_tokener_free(check);
 }
 
 static void
@@ -68,8 +43,9 @@ feed(struct json_object *v)
 	if (k != KLIPPY_UNKNOWN)
 		state.klippy = k;
 	state.full = runs % 16 != 0;
-	render(moonraker_map(
-	    &state, runs % 8 == 0 ? MOONRAKER_ALL : parts | MOONRAKER_STATE, &now, &record));
+	render(&record,
+	    moonraker_map(
+		&state, runs % 8 == 0 ? MOONRAKER_ALL : parts | MOONRAKER_STATE, &now, &record));
 	if (runs % 32 == 0)
 		moonraker_state_forget(&state);
 }

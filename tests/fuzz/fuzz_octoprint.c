@@ -7,6 +7,8 @@
 #include "gateway/octoprint_report.h"
 #include "gateway/reading.h"
 
+#include "fuzz_record.h"
+
 static struct json_tokener *tokener;
 static struct octo_state state;
 static struct record record;
@@ -27,40 +29,9 @@ begin(void)
 }
 
 static void
-check_text(const char *text, size_t size)
-{
-	must(memchr(text, '\0', size) != NULL && str_utf8(str_from(text)));
-}
-
-static void
-render(uint32_t changed)
-{
-	struct json_tokener *check = json_tokener_new();
-	struct buf b;
-
-	buf_init(&b, 1 << 16);
-	for (uint32_t bit = REC_JOB; bit <= REC_EXTRA; bit <<= 1) {
-		struct json_object *v;
-
-		if (!(changed & bit))
-			continue;
-		buf_clear(&b);
-		record_json(&b, &record, bit);
-		must(!b.overflow && str_utf8(buf_view(&b)));
-		json_tokener_reset(check);
-		v = json_tokener_parse_ex(check, b.p, (int)b.n);
-		must(json_tokener_get_error(check) == json_tokener_success ||
-		    str_eq(buf_view(&b), STR("null")));
-		json_object_put(v);
-	}
-	buf_fini(&b);
-	json_tokener_free(check);
-}
-
-static void
 show(void)
 {
-	render(octo_map(&state, 1700000000000 + runs, &record));
+	render(&record, octo_map(&state, 1700000000000 + runs, &record));
 }
 
 static void

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "gateway/prusalink_state.h"
 
+#include "fuzz_record.h"
+
 static struct prusalink_state state;
 static struct record record;
 static int runs;
@@ -19,37 +21,6 @@ begin(void)
 	record_fini(&record);
 	record_init(&record);
 	prusalink_state_init(&state);
-}
-
-static void
-check_text(const char *text, size_t size)
-{
-	must(memchr(text, '\0', size) != NULL && str_utf8(str_from(text)));
-}
-
-static void
-render(uint32_t changed)
-{
-	struct json_tokener *check = json_tokener_new();
-	struct buf b;
-
-	buf_init(&b, 1 << 16);
-	for (uint32_t bit = REC_JOB; bit <= REC_EXTRA; bit <<= 1) {
-		struct json_object *v;
-
-		if (!(changed & bit))
-			continue;
-		buf_clear(&b);
-		record_json(&b, &record, bit);
-		must(!b.overflow && str_utf8(buf_view(&b)));
-		json_tokener_reset(check);
-		v = json_tokener_parse_ex(check, b.p, (int)b.n);
-		must(json_tokener_get_error(check) == json_tokener_success ||
-		    str_eq(buf_view(&b), STR("null")));
-		json_object_put(v);
-	}
-	buf_fini(&b);
-	json_tokener_free(check);
 }
 
 static void
@@ -85,7 +56,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_all(v);
 	if (prusalink_read_status(&state, v)) {
 		prusalink_wants_names(&state);
-		render(prusalink_map(&state, &now, &record));
+		render(&record, prusalink_map(&state, &now, &record));
 	}
 	json_object_put(v);
 	if (size % 7 == 0)
