@@ -43,7 +43,6 @@ class Kind:
     can_gcode: bool = True
     unsupported: dict[str, Any] = dataclasses.field(default_factory=lambda: {"command": "fans", "chamber_pct": 30})
     file: tuple[str, str] = ("cube.gcode", "gcode")  # what it prints: name, kind
-    mute_start: bool = True  # the fault of that name: a start that is taken, and then nothing
     slow_upload: dict[str, Any] = dataclasses.field(
         default_factory=lambda: {"kind": "slow_upload", "bytes_s": 1_000_000}
     )
@@ -85,7 +84,6 @@ OCTOPRINT = Kind(
     long={"seconds": 500000},
     job_name="benchy.gcode",
     failed_state=("error",),
-    mute_start=False,
 )
 KINDS = {kind.protocol: kind for kind in (BAMBU, MOONRAKER, PRUSALINK, OCTOPRINT)}
 ROLES = ("job", "net", "code", "noise", "mute", "send")
@@ -381,8 +379,6 @@ def test_a_file_is_brought_and_started(world: World, kind: Kind, asks: Asks) -> 
 
 
 def test_a_start_that_shows_nothing_is_not_repeated(world: World, kind: Kind, asks: Asks) -> None:
-    if not kind.mute_start:
-        pytest.skip("its virtual printer has no such fault")
     name = f"{kind.protocol}-send"
     world.fleet.fault(name, "mute_start")
     assert asks.failed(send(kind, asks), 90) in ("start_unknown", "not_confirmed")

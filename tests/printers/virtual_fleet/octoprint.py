@@ -25,6 +25,7 @@ FAULTS = {
     "unavailable": "503 to everything, of a web server in front",
     "silence": "connections stand, no answer comes",
     "garbage": "hostile messages on the websocket (`messages`), hostile answers (`body`, `status`) to GET",
+    "mute_start": "a start is answered, and nothing begins",
     "lost_answer": "a command is obeyed, its answer never sent",
     "wrong_code": "the key is another one",
     "no_websocket": "the upgrade is refused (`status`, 400)",
@@ -432,7 +433,7 @@ class OctoPrint:
             if self.machine.state != "OPERATIONAL":
                 raise Refusal(409, "Printer is already printing, cannot select a new file")
             self._select(entry)
-            if body.get("print"):
+            if body.get("print") and "mute_start" not in self.faults:
                 self.machine.start()
         return web.Response(status=204)
 
