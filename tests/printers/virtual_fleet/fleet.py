@@ -82,7 +82,10 @@ def mixed_printers(count: int) -> list[Json]:
 def free_run(length: int) -> tuple[int, list[socket.socket]]:
     """First port of a run of free ports, and what keeps other fleets off it while this process lives."""
     blocks = -(-length // BLOCK)
-    for first in random.sample(range(BLOCKS - blocks), BLOCKS - blocks):
+    places = list(range(BLOCKS - blocks))
+    if length < 1000:  # large ones stand side by side, or a second one finds no room
+        random.shuffle(places)
+    for first in places:
         base, held = FIRST_PORT + first * BLOCK, claim(range(first, first + blocks))
         if held and all(_free(port) for port in range(base, base + length)):
             return base, held
