@@ -29,8 +29,8 @@ octo_state_forget(struct octo_state *o)
 
 /* --- state and outcome ------------------------------------------------------------------------ */
 
-static enum printer_state
-own_state(const struct octo_state *o)
+enum printer_state
+octo_own_state(const struct octo_state *o)
 {
 	uint32_t f = o->flags;
 
@@ -97,7 +97,7 @@ still_at_end(const struct octo_state *o)
 static void
 follow(struct octo_state *o, int64_t unix_ms)
 {
-	enum printer_state to = own_state(o);
+	enum printer_state to = octo_own_state(o);
 	bool was_busy = o->seen_state && printer_state_busy(o->last);
 
 	if (printer_state_busy(to)) {
@@ -108,8 +108,11 @@ follow(struct octo_state *o, int64_t unix_ms)
 	} else if (was_busy) {
 		end_job(o, to);
 	} else if (to != PRINTER_IDLE) {
-		/* the reason of a lost connection comes behind its loss */
-		if (to != o->last && !(o->last == PRINTER_OFFLINE && to == PRINTER_ERROR))
+		/* An error comes behind the loss of the connection or the end of the job that it
+		 * caused. */
+		if (to != o->last &&
+		    !(to == PRINTER_ERROR &&
+			(o->last == PRINTER_OFFLINE || o->last == PRINTER_FAILED)))
 			o->outcome = OUTCOME_NONE;
 		o->last = to;
 	} else if (o->last == PRINTER_OFFLINE && o->outcome == OUTCOME_FAILED) {
@@ -125,10 +128,12 @@ follow(struct octo_state *o, int64_t unix_ms)
 }
 
 void
-octo_ended(struct octo_state *o, enum job_outcome how)
+octo_ended(struct octo_state *o, enum job_outcome how, const struct octo_file *file)
 {
 	if (o->ended != OUTCOME_NONE)
 		return;
+	if (file->path[0] && strcmp(file->path, o->job.path) != 0)
+		o->job = o->selected = *file;
 	o->ended = how;
 	if (o->last != PRINTER_FINISHED && o->last != PRINTER_FAILED)
 		return;
@@ -142,7 +147,7 @@ octo_dismiss(struct octo_state *o)
 	if (printer_state_busy(o->last))
 		return;
 	o->outcome = OUTCOME_NONE;
-	o->last = own_state(o);
+	o->last = octo_own_state(o);
 }
 
 static uint32_t
@@ -258,7 +263,7 @@ map_errors(const struct octo_state *o, struct record *r)
 	struct rec_errors list;
 
 	memset(&list, 0, sizeof(list));
-	if (own_state(o) == PRINTER_ERROR) {
+	if (octo_own_state(o) == PRINTER_ERROR) {
 		static const char code[] = "octoprint_error";
 
 		list.n = 1;

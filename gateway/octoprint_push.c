@@ -134,6 +134,9 @@ on_message(void *ctx, struct str data)
 	} else if (what == OCTO_ASK) {
 		o->stale_poll = o->asked = true;
 		octo_poll_in(o, 0);
+	} else if (what == OCTO_DOUBT) { /* answers on their way are newer than it */
+		o->asked = true;
+		octo_poll_in(o, 0);
 	} else if (what == OCTO_REAUTH) {
 		log_in(o);
 	} else if (what == OCTO_IGNORED) {

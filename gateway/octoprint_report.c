@@ -270,11 +270,34 @@ take_terminal(struct octo_state *o, struct json_object *lines, bool goes_on)
 	}
 }
 
+/* Reports of the whole state are gathered before they are sent: one can come behind an event that
+ * is newer than it. Believed, it would end a print that has just begun. */
+static bool
+is_older(const struct octo_state *known, const struct octo_state *told)
+{
+	enum printer_state state = octo_own_state(told);
+
+	if ((known->flags & (OCTO_CLOSED | OCTO_ERROR)) && (told->flags & OCTO_OPERATIONAL))
+		return true;
+	return known->by_event &&
+	    (state != octo_own_state(known) ||
+		strcmp(told->selected.path, known->selected.path) != 0);
+}
+
 static enum octo_push
 take_current(struct octo_state *o, struct json_object *v, bool goes_on)
 {
-	if (!take_state(o, reading_member(v, "state")) || !take_work(o, v))
+	struct octo_state known = *o;
+
+	if (!take_state(o, reading_member(v, "state")) || !take_work(o, v)) {
+		*o = known;
 		return OCTO_IGNORED;
+	}
+	if (is_older(&known, o)) {
+		*o = known;
+		return OCTO_DOUBT;
+	}
+	o->by_event = false;
 	if (!(o->flags & OCTO_OPERATIONAL))
 		forget_values(o);
 	take_history(o, reading_member(v, "temps"));
@@ -306,19 +329,25 @@ on_started(struct octo_state *o, struct json_object *payload)
 }
 
 static enum octo_push
+on_end(struct octo_state *o, struct json_object *payload, enum job_outcome how)
+{
+	struct octo_file file;
+
+	take_file(&file, payload);
+	octo_ended(o, how, &file);
+	return OCTO_EVENT;
+}
+
+static enum octo_push
 on_done(struct octo_state *o, struct json_object *payload)
 {
-	(void)payload;
-	octo_ended(o, OUTCOME_COMPLETED);
-	return OCTO_EVENT;
+	return on_end(o, payload, OUTCOME_COMPLETED);
 }
 
 static enum octo_push
 on_cancelled(struct octo_state *o, struct json_object *payload)
 {
-	(void)payload;
-	octo_ended(o, OUTCOME_CANCELLED);
-	return OCTO_EVENT;
+	return on_end(o, payload, OUTCOME_CANCELLED);
 }
 
 /* Comes with every cancel too. */
@@ -328,8 +357,8 @@ on_failed(struct octo_state *o, struct json_object *payload)
 	char reason[24] = "";
 
 	reading_text(reading_member(payload, "reason"), reason, sizeof(reason));
-	octo_ended(o, strcmp(reason, "cancelled") == 0 ? OUTCOME_CANCELLED : OUTCOME_FAILED);
-	return OCTO_EVENT;
+	return on_end(
+	    o, payload, strcmp(reason, "cancelled") == 0 ? OUTCOME_CANCELLED : OUTCOME_FAILED);
 }
 
 static enum octo_push
@@ -368,9 +397,12 @@ take_event(struct octo_state *o, struct json_object *event)
 
 	if (!reading_text(reading_member(event, "type"), type, sizeof(type)))
 		return OCTO_IGNORED;
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
-		if (strcmp(type, events[i].type) == 0)
-			return events[i].take(o, reading_member(event, "payload"));
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		if (strcmp(type, events[i].type) != 0)
+			continue;
+		o->by_event = true;
+		return events[i].take(o, reading_member(event, "payload"));
+	}
 	return OCTO_CHATTER;
 }
 

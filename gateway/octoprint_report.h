@@ -20,6 +20,7 @@ enum octo_push {
 	OCTO_REPORT, /* the whole state */
 	OCTO_EVENT,  /* something of the state */
 	OCTO_ASK,    /* something happened that only a question tells about */
+	OCTO_DOUBT,  /* it may be older than what is known; a question tells */
 	OCTO_REAUTH, /* log in again */
 	OCTO_CHATTER /* known, and of no interest */
 };

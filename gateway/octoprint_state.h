@@ -33,6 +33,7 @@ struct octo_file {
 struct octo_state {
 	bool full; /* the whole state came since the connection was made */
 	uint32_t flags;
+	bool by_event;             /* no report of the whole state agreed since the last event */
 	char error[OCTO_NAME];     /* why it is offline or in error, in its own words */
 	struct octo_file selected; /* stays selected after a print */
 	int32_t percent, left_s;
@@ -64,10 +65,13 @@ void octo_state_forget(struct octo_state *o);
 
 /* Brings the record up to date; returns the sections that changed. unix_ms: now. */
 uint32_t octo_map(struct octo_state *o, int64_t unix_ms, struct record *r);
+/* The state that the last report or event told, without the course of the job. */
+enum printer_state octo_own_state(const struct octo_state *o);
 /* The printer behind OctoPrint cannot be spoken to. */
 bool octo_printer_gone(const struct octo_state *o);
-/* A job ended so, by an event. */
-void octo_ended(struct octo_state *o, enum job_outcome how);
+/* A job of this file ended so, by an event. It knows the file better than a report of the
+ * selection, which may be two seconds old; without a path in it the file stays what it was. */
+void octo_ended(struct octo_state *o, enum job_outcome how, const struct octo_file *file);
 /* An end of a job that is still shown is over and done with. */
 void octo_dismiss(struct octo_state *o);
 /* A line of G-code on its way to the printer: fans and speed are taken from it, as no report tells

@@ -156,6 +156,8 @@ end_of(const struct http_reply *reply)
 	case 200:
 	case 201:
 		return reply->fault == HTTP_OK ? UPLOAD_DONE : UPLOAD_BROKEN;
+	case 401: /* a nonce that aged on the way; were the secret wrong, the status had said so */
+		return UPLOAD_BROKEN;
 	case 409:
 		return UPLOAD_BUSY;
 	case 413:

@@ -348,7 +348,10 @@ class World:
         return [row["detail"] for row in self.db.execute(query, [self.ids[name], kind])]
 
     def wait_state(self, name: str, state: str, timeout_s: float = 15.0) -> dict[str, Any]:
-        wait_for(lambda: self.status(name)["state"] == state, timeout_s, f"state {state} of {name}")
+        try:
+            wait_for(lambda: self.status(name)["state"] == state, timeout_s, f"state {state} of {name}")
+        except AssertionError as e:
+            raise AssertionError(f"{e}; status: {self.status(name)}; events: {self.events(name)[-6:]}") from e
         return self.status(name)
 
     def wait_connected(self, *names: str, timeout_s: float = 15.0) -> None:

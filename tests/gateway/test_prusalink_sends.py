@@ -24,6 +24,7 @@ PRINTERS: list[dict[str, Any]] = [
         ("full", {}),
         ("cut", {}),
         ("slow", {}),
+        ("aged", {}),
         ("orders", {}),
     )
 ]
@@ -144,6 +145,15 @@ def test_an_upload_is_cut_and_begun_again(world: World, asks: Asks) -> None:
     asks.succeeded(job, 60)
     assert world.fleet.describe("cut")["files"]["cut.gcode"]["size"] == len(CONTENT)
     assert [each[0] for each in orders(world, "cut")].count("POST") == 1
+
+
+def test_a_nonce_that_aged_on_the_way(world: World, asks: Asks) -> None:
+    """libcurl answers the first refusal itself; after the second the upload begins anew."""
+    world.fleet.fault("aged", "old_nonce", times=2)
+    asks.succeeded(asks.send("aged", asks.file("aged.gcode", CONTENT)), 60)
+    puts = [each[2] for each in orders(world, "aged") if each[0] == "PUT"]
+    assert puts == [401, 401, 201]
+    assert world.reason("aged") == ("connected", None)
 
 
 def test_an_upload_is_given_up(world: World, asks: Asks) -> None:

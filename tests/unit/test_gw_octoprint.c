@@ -257,6 +257,54 @@ test_after_the_end(void)
 	poll(&p, PRINTER("Operational", ON), NO_FILE);
 	state_is(&p, PRINTER_IDLE, "once");
 	record_fini(&p.r);
+
+	begin_print(&p);
+	push(&p, STATE("OPERATIONAL"));
+	push(&p, EVENT("PrintFailed"));
+	state_is(&p, PRINTER_FAILED, "failed before the error is known");
+	poll(&p, "none", "{\"job\":{},\"error\":\"Halted\"}");
+	state_is(&p, PRINTER_ERROR, "the error");
+	is_int(p.r.job.outcome, OUTCOME_FAILED, "keeps the job it ended");
+	record_fini(&p.r);
+}
+
+#define CURRENT(job_file)                                                                          \
+	"{\"current\":{\"state\":{\"text\":\"x\",\"flags\":{" ON                                   \
+	"}},\"job\":{\"file\":{\"path\":\"" job_file "\"}},\"progress\":{}}}"
+
+/* Events come at once, reports of the whole state up to two seconds later. */
+static void
+test_reports_behind_events(void)
+{
+	struct printer p;
+
+	begin_print(&p);
+	poll(&p, PRINTER("x", ON ",\"printing\":true"), JOB("\"old.gcode\"", "null"));
+	push(&p, EVENT("PrintCancelled"));
+	push(&p, STATE("OPERATIONAL"));
+	state_is(&p, PRINTER_FAILED, "cancelled");
+	is_int(push(&p, CURRENT("a/b.gcode")), OCTO_REPORT, "a report");
+	state_is(&p, PRINTER_FAILED, "the event's file is the job's");
+	record_fini(&p.r);
+
+	begin_print(&p);
+	is_int(push(&p, CURRENT("a/b.gcode")), OCTO_DOUBT, "not printing, behind the start");
+	state_is(&p, PRINTER_PRINTING, "does not end the print");
+	poll(&p, PRINTER("x", ON ",\"printing\":true"), JOB("\"a/b.gcode\"", "1"));
+	state_is(&p, PRINTER_PRINTING, "as the answer says too");
+	poll(&p, PRINTER("Operational", ON), JOB("\"a/b.gcode\"", "100"));
+	is_int(push(&p, CURRENT("a/b.gcode")), OCTO_REPORT, "what the answer says is believed");
+	state_is(&p, PRINTER_FINISHED, "the end by an answer");
+	record_fini(&p.r);
+
+	begin_print(&p);
+	poll(&p, "none", "{\"job\":{},\"error\":\"Halted\"}");
+	is_int(push(&p, CURRENT("a/b.gcode")), OCTO_DOUBT, "operational, behind a loss");
+	state_is(&p, PRINTER_ERROR, "is asked for, not believed");
+	is_int(p.r.job.outcome, OUTCOME_FAILED, "the job's end stays");
+	poll(&p, PRINTER("Operational", ON), JOB("\"a/b.gcode\"", "null"));
+	is_int(push(&p, CURRENT("a/b.gcode")), OCTO_REPORT, "believed again after the answer");
+	record_fini(&p.r);
 }
 
 static void
@@ -544,6 +592,7 @@ main(void)
 	test_ends_by_event();
 	test_ends_by_guess();
 	test_after_the_end();
+	test_reports_behind_events();
 	test_recalled();
 	test_values();
 	test_terminal();

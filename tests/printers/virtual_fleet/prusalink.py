@@ -28,6 +28,7 @@ FAULTS = {
     "no_start": "409 to starts",
     "mute_start": "a start is answered, and nothing begins",
     "slow_upload": "`bytes_s` read of an upload per second",
+    "old_nonce": "401 to the next `times` uploads, whatever they carry",
     "cut_upload": "the connection is cut after `bytes` of an upload",
     "wrong_code": "password and key are others than fleet.json says",
     "no_challenge": "a server that knows keys alone: 401 without a challenge",
@@ -162,6 +163,8 @@ class PrusaLink:
         if "unavailable" in self.faults:
             return problem(503, "Service unavailable", "starting")
         refusal = self.guard.check(request)
+        if refusal is None and request.method == "PUT" and self._is_old(request.path):
+            refusal = self.guard.refuse(request, stale=True)
         if refusal is not None:
             note["status"] = refusal.status
             if request.method == "PUT" and request.can_read_body:
@@ -280,6 +283,13 @@ class PrusaLink:
             return problem(409, "Conflict", "File is busy")
         del self.files[file.display_name]
         return web.Response(status=204)
+
+    def _is_old(self, path: str) -> bool:
+        fault = self.faults.get("old_nonce")
+        if fault is None or not path.startswith("/api/v1/files/") or not int(fault.get("times", 1)):
+            return False
+        fault["times"] = int(fault.get("times", 1)) - 1
+        return True
 
     def _refuse_upload(self, request: web.Request, name: str) -> web.Response | None:
         if request.content_length is None or "chunked" in request.headers.get("Transfer-Encoding", ""):

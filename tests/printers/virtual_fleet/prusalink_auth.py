@@ -57,7 +57,7 @@ class Guard:
             return self._check_key(key)
         if header is None or not self.challenge:
             self._note("bare")
-            return self._refuse(request, stale=False)
+            return self.refuse(request, stale=False)
         return self._check_digest(request, header)
 
     def _check_key(self, key: str) -> web.Response | None:
@@ -78,11 +78,11 @@ class Guard:
         right = right and hmac.compare_digest(given.get("response", ""), self._answer(request.method, given))
         if nonce is None or not right:
             self._note("wrong")
-            return self._refuse(request, stale=False)
+            return self.refuse(request, stale=False)
         agent = request.headers.get("User-Agent", "")
         if time.monotonic() - nonce.given > self.nonce_s or (self.bind_agent and nonce.agent != agent):
             self._note("stale")
-            return self._refuse(request, stale=True)
+            return self.refuse(request, stale=True)
         self._note("digest")
         return None
 
@@ -96,7 +96,7 @@ class Guard:
             middle += f":{given.get('nc', '')}:{given.get('cnonce', '')}:auth"
         return md5(f"{first}:{middle}:{second}")
 
-    def _refuse(self, request: web.Request, stale: bool) -> web.Response:
+    def refuse(self, request: web.Request, stale: bool) -> web.Response:
         headers = {}
         if self.challenge:
             nonce = Nonce(secrets.token_hex(8), request.headers.get("User-Agent", ""), time.monotonic())
