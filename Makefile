@@ -213,11 +213,12 @@ $(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
 .PHONY: bench-tools
 bench-tools: $(BENCH) ## programs that the benchmarks drive
 .PHONY: bench
-bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, files, gateway (takes the machine for itself)
+bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, files, queue, gateway (takes the machine for itself)
 	@deploy/local/install dev
 	@rc=0; export BUILD=$(BUILD); \
 	$(VENV)/bin/python tests/bench/bench.py || rc=1; \
 	$(VENV)/bin/python tests/bench/files.py || rc=1; \
+	$(VENV)/bin/python tests/bench/queue_rates.py || rc=1; \
 	$(BUILD)/bench/gateway_cpu || rc=1; \
 	$(VENV)/bin/python tests/bench/gateway_rows.py || rc=1; \
 	$(VENV)/bin/python tests/bench/gateway_scale.py --steps 100,1000,5000 || rc=1; \

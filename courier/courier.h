@@ -82,5 +82,6 @@ void timer_jobs_prune(struct courier *c);
 void timer_tasks_expire(struct courier *c);
 /* Makes the coming months of the printers' history and drops those of 90 days ago. */
 void timer_printer_history(struct courier *c);
+void timer_queue(struct courier *c);
 
 #endif

@@ -33,6 +33,10 @@ SELECT sec.courier_leave($1);
 -- params: uuid, interval, int4
 SELECT next, jobs, keys FROM sec.jobs_prune($1, $2, $3);
 
+-- name: queue_tick :one
+-- params: uuid
+SELECT next, sent, failure FROM sec.queue_tick($1);
+
 -- name: tasks_expire :one
 SELECT sec.tasks_expire() AS n;
 

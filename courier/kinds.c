@@ -23,6 +23,7 @@ const struct timer timers[] = {
     {"store_sweep", timer_store_sweep},         /* what is in the store and nobody's */
     {"tasks_expire", timer_tasks_expire},       /* what no gateway began in time */
     {"printer_history", timer_printer_history}, /* months to come, months gone by */
+    {"queue", timer_queue},                     /* what may be printed next, every second */
     {NULL, NULL},                               /* the end */
 };
 const size_t n_timers = sizeof(timers) / sizeof(timers[0]) - 1;

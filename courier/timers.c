@@ -52,7 +52,9 @@ timers_run(struct courier *c)
 		now = clock_mono_ms();
 		log_debug("timer begins", LOG_Z("timer", t->name));
 		t->run(c);
-		log_info("timer ran", LOG_Z("timer", t->name), LOG_I("ms", clock_mono_ms() - now));
+		if (t->run != timer_queue) /* every second */
+			log_info("timer ran", LOG_Z("timer", t->name),
+			    LOG_I("ms", clock_mono_ms() - now));
 	}
 }
 
@@ -109,4 +111,34 @@ timer_printer_history(struct courier *c)
 	if (courier_ask(c, q) && (rows_i64(q, 0, "made") > 0 || rows_i64(q, 0, "dropped") > 0))
 		log_info("months of history", LOG_I("made", rows_i64(q, 0, "made")),
 		    LOG_I("dropped", rows_i64(q, 0, "dropped")));
+}
+
+/* One organisation's queue, in a transaction of its own. */
+static bool
+queue_next(struct courier *c, struct uuid *after)
+{
+	struct query *q;
+
+	arena_reset(c->scratch);
+	q = pg_query(c->scratch, &SQL_queue_tick);
+	bind_uuid(q, *after);
+	if (!courier_ask(c, q) || !rows_get(q, 0, "next").p)
+		return false;
+	*after = rows_uuid(q, 0, "next");
+	if (rows_get(q, 0, "failure").p)
+		log_error("a queue cannot be worked on", LOG_S("org_id", rows_get(q, 0, "next")),
+		    LOG_S("sqlstate", rows_get(q, 0, "failure")));
+	if (rows_i64(q, 0, "sent") > 0)
+		log_info("queue items sent", LOG_S("org_id", rows_get(q, 0, "next")),
+		    LOG_I("items", rows_i64(q, 0, "sent")));
+	return true;
+}
+
+void
+timer_queue(struct courier *c)
+{
+	struct uuid after = {{0}};
+
+	while (courier_beat(c) && queue_next(c, &after))
+		;
 }

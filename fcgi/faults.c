@@ -11,5 +11,6 @@ faults_found(struct req *r, const struct query *q)
 		violation_add(&r->violations, rows_get(q, i, "pointer"), rows_get(q, i, "code"),
 		    rows_get(q, i, "message"));
 	e = err_by_code(rows_get(q, 0, "code"));
-	return e ? e : &err_validation_failed;
+	r->refused = e ? e : &err_validation_failed;
+	return r->refused;
 }

@@ -6,15 +6,6 @@
 #include "reply.h"
 
 static void
-bind_if(struct query *q, bool given, struct uuid id)
-{
-	if (given)
-		bind_uuid(q, id);
-	else
-		bind_null(q);
-}
-
-static void
 bind_filters(struct query *q, const void *query_in)
 {
 	const struct listFiles_query *in = query_in;
@@ -23,8 +14,8 @@ bind_filters(struct query *q, const void *query_in)
 	bind_list(q, &in->status);
 	bind_list(q, &in->kind);
 	bind_list(q, &in->tag);
-	bind_if(q, FIELD_SET(in, LISTFILES_Q_UPLOADER), in->uploader);
-	bind_if(q, FIELD_SET(in, LISTFILES_Q_MODEL_ID), in->model_id);
+	bind_uuid_if(q, FIELD_SET(in, LISTFILES_Q_UPLOADER), in->uploader);
+	bind_uuid_if(q, FIELD_SET(in, LISTFILES_Q_MODEL_ID), in->model_id);
 	bind_str(q, in->usable_for);
 	bind_str(q, in->deleted);
 }

@@ -106,6 +106,16 @@ known_field(struct str name)
 	return NULL;
 }
 
+/* Fields of slicers that are more than a file's description. */
+static void
+note_field(struct ingest *g, struct str name, struct str value)
+{
+	if (str_eq(name, STR("print")))
+		g->print = value;
+	else if (str_eq(name, STR("plateindex")))
+		g->plateindex = value;
+}
+
 /* A field of the form means what the parameter of its name means; an empty one means nothing. */
 static void
 take_field(struct req *r, struct ingest *g, struct str name, struct str value)
@@ -115,6 +125,8 @@ take_field(struct req *r, struct ingest *g, struct str name, struct str value)
 	if (!f && !g->any_field)
 		violation_add(&r->violations, str_fmt(r->arena, "/form/%.*s", STR_ARG(name)),
 		    STR("unknown_field"), STR("is not a field of this form"));
+	if (g->any_field)
+		note_field(g, name, value);
 	if (!f || g->any_field || !value.n)
 		return;
 	validate_text(r->arena, f, STR("form"), value, &g->given, &r->violations);

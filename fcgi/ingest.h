@@ -10,6 +10,8 @@ struct ingest {
 	bool form_only;                /* the body must be a form */
 	bool any_field;                /* fields of the form that nobody knows are ignored */
 	struct ingestFile_query given; /* what was said of the file */
+	struct str print,
+	    plateindex; /* any_field: OctoPrint's and OrcaSlicer's fields, as they came */
 	/* the bytes */
 	int fd;
 	int64_t size;

@@ -119,11 +119,60 @@ write_file(struct req *r, struct buf *b, const struct query *q)
 	buf_char(b, '}');
 }
 
+/* --- upload and print ---------------------------------------------------------------------------
+ */
+
+/* OctoPrint's own reading of a flag. */
+static bool
+is_yes(struct str s)
+{
+	static const char *const yes[] = {"true", "yes", "y", "1"};
+
+	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+		if (str_ieq(s, str_from(yes[i])))
+			return true;
+	return false;
+}
+
+static bool
+is_sliced(struct str kind)
+{
+	return str_eq(kind, STR("gcode")) || str_eq(kind, STR("bgcode")) ||
+	    str_eq(kind, STR("gcode_3mf"));
+}
+
+/* In a transaction of its own: the file stays when the queue is full. item: the new item's id, or
+ * STR_NONE. */
+static const struct err *
+queue_file(struct req *r, const struct ingest *g, struct str *item)
+{
+	struct query *q;
+	const struct err *e;
+	int64_t plate;
+
+	*item = STR_NONE;
+	if (!is_yes(g->print) || !is_sliced(rows_get(g->row, 0, "kind")))
+		return NULL;
+	query_again(r);
+	q = query(r, &SQL_octoprint_queue);
+	bind_uuid(q, uuid_v7());
+	bind_uuid(q, rows_uuid(g->row, 0, "file_id"));
+	if (str_to_i64(g->plateindex, &plate) && plate >= 0 && plate < 1000)
+		bind_i64(q, plate + 1);
+	else
+		bind_null(q);
+	e = query_run(r);
+	if (!e)
+		*item = rows_get(q, 0, "queue_item_id");
+	return e;
+}
+
 const struct err *
 uploadOctoPrintFile(struct req *r)
 {
 	struct ingest *g = ARENA_NEW(r->arena, struct ingest);
 	const struct err *e;
+	struct str item;
 	struct buf *b;
 
 	g->source = STR("octoprint");
@@ -133,13 +182,21 @@ uploadOctoPrintFile(struct req *r)
 		return e;
 	if (rows_count(g->row) == 0)
 		return &err_state_conflict; /* it went to the trash in between */
+	e = queue_file(r, g, &item);
+	if (e)
+		return e;
 	reply_header(r, "Location", resource_path(r, rows_get(g->row, 0, "filename")));
 	b = reply_json(r, 201);
 	buf_str(b, STR("{\"files\":{\"local\":"));
 	write_file(r, b, g->row);
-	buf_str(b,
-	    STR("}},\"done\":true,\"effectiveSelect\":false,\"effectivePrint\":false,"
-		"\"soloprint\":"));
+	buf_fmt(b,
+	    "}},\"done\":true,\"effectiveSelect\":false,\"effectivePrint\":%s,\"queue_item_id\":",
+	    item.p ? "true" : "false");
+	if (item.p)
+		buf_json_str(b, item);
+	else
+		buf_str(b, STR("null"));
+	buf_str(b, STR(",\"soloprint\":"));
 	rows_json_row(b, g->row, 0);
 	buf_char(b, '}');
 	return NULL;

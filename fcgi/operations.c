@@ -12,10 +12,7 @@ bind_filters(struct query *q, const void *query_in)
 
 	bind_list(q, &in->status);
 	bind_str(q, in->kind);
-	if (FIELD_SET(in, LISTOPERATIONS_Q_RESOURCE_ID))
-		bind_uuid(q, in->resource_id);
-	else
-		bind_null(q);
+	bind_uuid_if(q, FIELD_SET(in, LISTOPERATIONS_Q_RESOURCE_ID), in->resource_id);
 }
 
 static const struct list operation_list = {

@@ -15,7 +15,8 @@ struct page {
 	struct uuid after_id; /* zero on the first page */
 };
 
-/* Everything in the query string but the position: a cursor must not be used with other filters. */
+/* Everything in the query string but the position, and whose list it is: a cursor must not be used
+ * with other filters. */
 static struct str
 page_scope(struct req *r)
 {
@@ -24,6 +25,8 @@ page_scope(struct req *r)
 
 	buf_init(&b, 16384);
 	buf_str(&b, str_from(r->route->operation));
+	if (r->route->n_path_fields)
+		buf_str(&b, r->path);
 	while (rest.n) {
 		struct str pair = str_cut(&rest, '&');
 
@@ -139,22 +142,52 @@ write_page(struct req *r, const struct query *q, const struct query *total, cons
 	buf_char(b, '}');
 }
 
-const struct err *
-reply_list(struct req *r, const struct list *list, const struct page_in *in)
+static struct query *
+page_query(struct req *r, const struct sql *sql, const struct list *list, const struct uuid *owner)
 {
-	struct query *rows, *total = NULL;
+	struct query *q = query(r, sql);
+
+	if (owner)
+		bind_uuid(q, *owner);
+	if (list->bind_filters)
+		list->bind_filters(q, r->query);
+	return q;
+}
+
+static const struct err *
+run_list(struct req *r, const struct list *list, const struct uuid *owner, const struct page_in *in)
+{
+	struct query *rows, *known = NULL, *total = NULL;
 	struct page page;
 	const struct err *e = page_parse(r, in, &page);
 
 	if (e)
 		return refuse(r, e);
-	rows = query(r, page_statement(list, in->sort));
-	list->bind_filters(rows, r->query);
+	if (owner) {
+		known = query(r, list->owner);
+		bind_uuid(known, *owner);
+	}
+	rows = page_query(r, page_statement(list, in->sort), list, owner);
 	bind_page(rows, &page);
 	if (page.by_offset)
-		list->bind_filters(total = query(r, list->total), r->query);
+		total = page_query(r, list->total, list, owner);
 	e = query_run(r);
-	if (!e)
-		write_page(r, rows, total, &page);
-	return e;
+	if (e)
+		return e;
+	if (known && rows_count(known) == 0)
+		return &err_resource_not_found;
+	write_page(r, rows, total, &page);
+	return NULL;
+}
+
+const struct err *
+reply_list(struct req *r, const struct list *list, const struct page_in *in)
+{
+	return run_list(r, list, NULL, in);
+}
+
+const struct err *
+reply_list_of(struct req *r, const struct list *list, struct uuid owner, const struct page_in *in)
+{
+	return run_list(r, list, &owner, in);
 }

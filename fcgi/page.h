@@ -25,8 +25,9 @@ struct list {
 	const struct sql_order *orders; /* generated from the statement's :page */
 	size_t n_orders;
 	const struct sql *total; /* one column "total"; for pages by offset */
-	void (*bind_filters)(
-	    struct query *q, const void *in); /* in: the operation's query struct */
+	const struct sql *owner; /* of reply_list_of: finds the object that the list belongs to */
+	void (*bind_filters)(struct query *q,
+	    const void *in); /* in: the operation's query struct; NULL: there are none */
 };
 
 /* The table of orders, an array. */
@@ -35,5 +36,9 @@ struct list {
 /* Runs the transaction and replies with the page that was asked for. err_invalid_cursor,
  * err_offset_too_large, err_invalid_parameter (cursor together with offset). */
 const struct err *reply_list(struct req *r, const struct list *list, const struct page_in *in);
+/* The same of a list within an object: its id is the owner statement's one parameter, and the first
+ * of the others'. err_resource_not_found when that gives no row. */
+const struct err *reply_list_of(
+    struct req *r, const struct list *list, struct uuid owner, const struct page_in *in);
 
 #endif

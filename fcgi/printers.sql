@@ -32,13 +32,14 @@ SELECT v.* FROM app.printer_rows AS v WHERE v._org_id = app.org() AND v.id = $1;
 -- name: printer_insert :one
 -- params: uuid, jsonb, bytea
 INSERT INTO app.printers (id, name, protocol, model, host, port, serial, secret_sealed, bed_volume, nozzles, enclosure,
-		max_temperatures, gcode_allowlist, location, notes, tags, enabled, drain, maintenance)
+		max_temperatures, gcode_allowlist, location, notes, tags, enabled, drain, maintenance, auto_dispatch)
 	SELECT $1, b.name, b.protocol, b.model, b.host, b.port, b.serial, $3, nullif(b.bed_volume, 'null'),
 		coalesce(b.nozzles, '[]'), b.enclosure, nullif(b.max_temperatures, 'null'), b.gcode_allowlist, b.location, b.notes,
-		coalesce(b.tags, '{}'), coalesce(b.enabled, true), coalesce(b.drain, false), coalesce(b.maintenance, false)
+		coalesce(b.tags, '{}'), coalesce(b.enabled, true), coalesce(b.drain, false), coalesce(b.maintenance, false),
+		coalesce(b.auto_dispatch, true)
 	FROM jsonb_to_record($2) AS b (name text, protocol text, model text, host text, port int, serial text,
 		bed_volume jsonb, nozzles jsonb, enclosure boolean, max_temperatures jsonb, gcode_allowlist text[], location text, notes text,
-		tags text[], enabled boolean, drain boolean, maintenance boolean)
+		tags text[], enabled boolean, drain boolean, maintenance boolean, auto_dispatch boolean)
 	RETURNING id;
 
 -- name: printer_update :one
@@ -61,12 +62,13 @@ UPDATE app.printers AS p SET
 		tags = CASE WHEN $2 ? 'tags' THEN b.tags ELSE p.tags END,
 		enabled = CASE WHEN $2 ? 'enabled' THEN b.enabled ELSE p.enabled END,
 		drain = CASE WHEN $2 ? 'drain' THEN b.drain ELSE p.drain END,
-		maintenance = CASE WHEN $2 ? 'maintenance' THEN b.maintenance ELSE p.maintenance END
+		maintenance = CASE WHEN $2 ? 'maintenance' THEN b.maintenance ELSE p.maintenance END,
+		auto_dispatch = CASE WHEN $2 ? 'auto_dispatch' THEN b.auto_dispatch ELSE p.auto_dispatch END
 	FROM jsonb_to_record($2) AS b (name text, protocol text, model text, host text, port int, serial text,
 			bed_volume jsonb, nozzles jsonb, enclosure boolean, max_temperatures jsonb, gcode_allowlist text[], location text, notes text,
-			tags text[], enabled boolean, drain boolean, maintenance boolean),
+			tags text[], enabled boolean, drain boolean, maintenance boolean, auto_dispatch boolean),
 		(SELECT x.id, app.check_version(x.version, $3) AS current FROM app.printers AS x
-			WHERE x.org_id = app.org() AND x.id = $1 AND x.deleted_at IS NULL FOR UPDATE) AS t
+			WHERE x.org_id = app.org() AND x.id = $1 AND x.deleted_at IS NULL FOR NO KEY UPDATE) AS t
 	WHERE p.org_id = app.org() AND p.id = t.id AND t.current
 	RETURNING p.id;
 
@@ -78,7 +80,7 @@ UPDATE app.printers SET secret_sealed = $2 WHERE org_id = app.org() AND id = $1 
 -- params: uuid, int[]
 UPDATE app.printers AS p SET deleted_at = app.now()
 	FROM (SELECT x.id, app.check_version(x.version, $2) AS current FROM app.printers AS x
-		WHERE x.org_id = app.org() AND x.id = $1 AND x.deleted_at IS NULL FOR UPDATE) AS t
+		WHERE x.org_id = app.org() AND x.id = $1 AND x.deleted_at IS NULL FOR NO KEY UPDATE) AS t
 	WHERE p.org_id = app.org() AND p.id = t.id AND t.current
 	RETURNING p.id;
 

@@ -195,6 +195,15 @@ bind_ids(struct query *q, const struct uuid_list *list)
 }
 
 void
+bind_uuid_if(struct query *q, bool given, struct uuid id)
+{
+	if (given)
+		bind_uuid(q, id);
+	else
+		bind_null(q);
+}
+
+void
 bind_contains(struct query *q, struct str text)
 {
 	char *p;

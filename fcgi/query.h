@@ -24,8 +24,9 @@ void query_again(struct req *r);
 void bind_if_match(struct query *q, const struct req *r);
 /* The validated body as jsonb. */
 void bind_body(struct query *q, const struct req *r);
-void bind_list(struct query *q, const struct str_list *list); /* text[]; NULL when empty */
-void bind_ids(struct query *q, const struct uuid_list *list); /* uuid[]; NULL when empty */
+void bind_list(struct query *q, const struct str_list *list);   /* text[]; NULL when empty */
+void bind_ids(struct query *q, const struct uuid_list *list);   /* uuid[]; NULL when empty */
+void bind_uuid_if(struct query *q, bool given, struct uuid id); /* NULL when not given */
 /* A pattern for ILIKE that finds `text` anywhere; NULL when there is none. */
 void bind_contains(struct query *q, struct str text);
 

@@ -213,6 +213,8 @@ write_details(struct buf *b, const struct req *r)
 {
 	if (r->violations.n)
 		write_fields(b, &r->violations);
+	else if (r->details_json.p)
+		buf_str(b, r->details_json);
 	else if (r->detail.p)
 		buf_json_str(b, r->detail);
 	else

@@ -86,11 +86,12 @@ struct req {
 	struct limit_verdict verdict;
 	bool limited; /* the limiter was asked */
 
-	const struct err *refused; /* by the contract's checks; the credential still speaks first */
+	const struct err *refused; /* what the violations are about; the credential speaks first */
 	bool replayed;             /* the staged reply is a stored one */
 
 	struct violations violations;
-	struct str detail; /* for the error's `details` when there are no violations */
+	struct str detail;       /* for the error's `details` when there are no violations */
+	struct str details_json; /* an object, goes before `detail`; arena or of a result */
 	struct reply reply;
 };
 

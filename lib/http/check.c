@@ -124,7 +124,7 @@ length_ok(struct check *w, const struct field *f, struct str s, const struct poi
 static bool
 text_ok(struct check *w, const struct field *f, struct str s, const struct pointer *at)
 {
-	if (f->type == F_STR && !length_ok(w, f, s, at))
+	if ((f->type == F_STR || f->type == F_SCALAR) && !length_ok(w, f, s, at))
 		return false;
 	if (f->choices && !chosen(f->choices, s))
 		return check_fail(w, at, "not_in_list", choices_message(w, f->choices));

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gen/errors.h"
 #include "http/check.h"
+#include "http/format.h"
 
 static void check_json(struct check *w, const struct field *f, struct json_object *o,
     const struct pointer *at, void *to);
@@ -155,6 +156,42 @@ body_any(struct check *w, const struct field *f, struct json_object *o, const st
 		memcpy(to, &o, sizeof(o));
 }
 
+static void
+body_map(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	if (!json_object_is_type(o, json_type_object)) {
+		check_fail(w, at, "invalid_type", STR("must be an object"));
+		return;
+	}
+	if (!check_count(w, f, (size_t)json_object_object_length(o), at))
+		return;
+	json_object_object_foreach(o, name, value) {
+		struct pointer here = {at, str_from(name), 0};
+
+		if (f->pattern && !pattern_ok(f->pattern, here.name))
+			check_fail(w, &here, "pattern_mismatch",
+			    str_fmt(w->arena, "its name must match %s", f->pattern->text));
+		else
+			check_json(w, f->item, value, &here, NULL);
+	}
+	if (to)
+		memcpy(to, &o, sizeof(o));
+}
+
+static void
+body_scalar(struct check *w, const struct field *f, struct json_object *o, const struct pointer *at,
+    void *to)
+{
+	if (json_object_is_type(o, json_type_string))
+		body_text(w, f, o, at, NULL);
+	else if (json_object_is_type(o, json_type_object) ||
+	    json_object_is_type(o, json_type_array))
+		check_fail(w, at, "invalid_type", STR("must be a string, a number or a boolean"));
+	if (to)
+		memcpy(to, &o, sizeof(o));
+}
+
 static void (*const body_checks[])(struct check *w, const struct field *f, struct json_object *o,
     const struct pointer *at, void *to) = {
     [F_STR] = body_text,
@@ -168,6 +205,8 @@ static void (*const body_checks[])(struct check *w, const struct field *f, struc
     [F_OBJECT] = body_nested,
     [F_OBJECT_LIST] = body_object_list,
     [F_JSON] = body_any,
+    [F_MAP] = body_map,
+    [F_SCALAR] = body_scalar,
 };
 
 static void

@@ -34,7 +34,10 @@ enum field_type {
 	F_OBJECT,      /* struct json_object *, checked against field.shape */
 	F_OBJECT_LIST, /* struct json_object * (an array of objects, or of numbers), each item
 			  checked against field.item */
-	F_JSON         /* struct json_object *, any value */
+	F_JSON,        /* struct json_object *, any value */
+	F_MAP,         /* struct json_object *, an object whose members have any name that fits the
+			  pattern, each checked against field.item */
+	F_SCALAR       /* struct json_object *: a string, a number or a boolean */
 };
 
 enum field_flags {
@@ -55,14 +58,14 @@ struct field {
 	const char *name;
 	enum field_type type;
 	unsigned flags;
-	size_t offset;           /* in the operation's input struct */
-	int64_t least, most;     /* numbers: range; strings: length in code points; lists: items */
-	double fleast, fmost;    /* F_F64 only */
-	struct pattern *pattern; /* or NULL */
+	size_t offset;              /* in the operation's input struct */
+	int64_t least, most;        /* numbers: range; strings: code points; lists, maps: items */
+	double fleast, fmost;       /* F_F64 only */
+	struct pattern *pattern;    /* or NULL */
 	const char *const *choices; /* NULL-terminated, or NULL */
 	const char *format; /* uuid, date-time, uri, host, hostname, ipv4, ipv6, cidr; or NULL */
 	const char *dflt;   /* default as text ("50", "true", "name"), or NULL */
-	const struct field *item;  /* lists: what each item must be */
+	const struct field *item;  /* lists, maps: what each item must be */
 	const struct shape *shape; /* F_OBJECT */
 };
 

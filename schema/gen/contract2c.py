@@ -35,6 +35,8 @@ C_TYPES = {
     "F_OBJECT": "struct json_object *",
     "F_OBJECT_LIST": "struct json_object *",
     "F_JSON": "struct json_object *",
+    "F_MAP": "struct json_object *",
+    "F_SCALAR": "struct json_object *",
 }
 FORMATS = frozenset(["uuid", "date-time", "uri", "host", "hostname", "ipv4", "ipv6", "cidr"])
 
@@ -164,6 +166,10 @@ class Inputs:
 
     def field_type(self, schema: Schema, where: str) -> str:
         kind = json_type(schema)
+        if is_scalar(schema):
+            return "F_SCALAR"
+        if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+            return "F_MAP"
         if kind == "string":
             return {"uuid": "F_UUID", "date-time": "F_TIME"}.get(schema.get("format", ""), "F_STR")
         if kind == "array":
@@ -210,6 +216,8 @@ class Inputs:
             "F_STR_LIST": ("minItems", "maxItems", "0"),
             "F_UUID_LIST": ("minItems", "maxItems", "0"),
             "F_OBJECT_LIST": ("minItems", "maxItems", "0"),
+            "F_MAP": ("minProperties", "maxProperties", "0"),
+            "F_SCALAR": ("minLength", "maxLength", "0"),
         }.get(kind, ("", "", ""))
         if not low_name:
             return []
@@ -217,8 +225,9 @@ class Inputs:
 
     def rules(self, kind: str, schema: Schema, node: Any, where: str) -> list[str]:
         out = []
-        if "pattern" in schema:
-            out.append(f".pattern = &{self.pattern(schema['pattern'])}")
+        pattern = schema.get("propertyNames", {}).get("pattern") if kind == "F_MAP" else schema.get("pattern")
+        if pattern:
+            out.append(f".pattern = &{self.pattern(pattern)}")
         if "enum" in schema or "const" in schema:
             out.append(f".choices = {self.choices(schema.get('enum', [schema.get('const')]))}")
         if "format" in schema:
@@ -231,8 +240,9 @@ class Inputs:
             if isinstance(default, list | dict):
                 raise ContractError(f"{where}: only plain defaults and the empty list")
             out.append(f".dflt = {c_string(str(default).lower() if isinstance(default, bool) else str(default))}")
-        if kind.endswith("_LIST"):
-            init = self.field("", schema["items"], False, None, f"{where}[]")
+        if kind.endswith("_LIST") or kind == "F_MAP":
+            item = schema["additionalProperties"] if kind == "F_MAP" else schema["items"]
+            init = self.field("", item, False, None, f"{where}[]")
             out.append(f".item = &{self.once(f'item:{init}', 'item', lambda n: f'static const struct field {n} = {init};')}")
         if kind == "F_OBJECT":
             out.append(f".shape = &{self.nested(schema, where)}")
@@ -281,11 +291,12 @@ class Inputs:
         body = "".join(f"\t{m},\n" for m in members)
         self.tables.append(f"{storage}const struct shape {name} = {{\n{body}}};\n")
 
-    def bound(self, struct: str, prefix: str, members: list[tuple[str, Any, bool]], with_null: bool) -> None:
+    def bound(self, struct: str, prefix: str, members: list[tuple[str, Any, bool]], with_null: bool, schema: Schema) -> None:
         """One input struct with its shape."""
         self.declare(struct, prefix, [(n, s) for n, s, _ in members], with_null)
         self.fields_of(struct, members, f"{struct}_fields")
         described = [f".name = {c_string(struct)}", f".fields = {struct}_fields", f".n = {len(members)}"]
+        described += one_of_these(schema, [n for n, _, _ in members], struct)
         self.shape(struct, f"{struct}_shape", "", with_null, described)
 
     def union(self, struct: str, prefix: str, schema: Schema) -> None:
@@ -329,7 +340,7 @@ class Inputs:
         query = op.named("query")
         if query:
             members = [(p["name"], parameter_schema(p), bool(p.get("required"))) for p in query]
-            self.bound(f"{op.id}_query", f"{op.id.upper()}_Q", members, False)
+            self.bound(f"{op.id}_query", f"{op.id.upper()}_Q", members, False, {})
         if op.body_schema is not None:
             self.body(f"{op.id}_body", f"{op.id.upper()}_B", self.contract.resolve(op.body_schema))
         if op.path_names:
@@ -344,7 +355,7 @@ class Inputs:
             self.union(struct, prefix, schema)
             return
         required = schema.get("required", [])
-        self.bound(struct, prefix, [(n, s, n in required) for n, s in schema["properties"].items()], True)
+        self.bound(struct, prefix, [(n, s, n in required) for n, s in schema["properties"].items()], True, schema)
 
     def path_params(self) -> None:
         names: dict[str, str] = {}
@@ -399,6 +410,12 @@ def json_type(schema: Schema) -> str | None:
         plain = [k for k in kind if k != "null"]
         return plain[0] if len(plain) == 1 else None
     return kind
+
+
+def is_scalar(schema: Schema) -> bool:
+    """A string, a number or a boolean."""
+    kinds = schema.get("type")
+    return isinstance(kinds, list) and set(kinds) - {"null"} == {"string", "number", "boolean"}
 
 
 def nullable(schema: Schema) -> bool:

@@ -75,6 +75,8 @@ class Lint:
             yield from self.schemas_of(sub, f"{where}.{name}", seen)
         if "items" in schema:
             yield from self.schemas_of(schema["items"], f"{where}[]", seen)
+        if isinstance(schema.get("additionalProperties"), dict):
+            yield from self.schemas_of(schema["additionalProperties"], f"{where}.*", seen)
         for key in ("oneOf", "anyOf", "allOf"):
             for sub in (s for s in schema.get(key, []) if set(s) != {"required"}):
                 yield from self.schemas_of(sub, where, seen)
@@ -96,13 +98,15 @@ class Lint:
             kinds = schema.get("type", [])
             kinds = [kinds] if isinstance(kinds, str) else kinds
             if "object" in kinds:
-                self.need(schema.get("additionalProperties") is False, at, "input takes unknown members")
+                named = isinstance(schema.get("additionalProperties"), dict)
+                self.need(named or schema.get("additionalProperties") is False, at, "input takes unknown members")
+                self.need(not named or {"maxProperties", "propertyNames"} <= set(schema), at, "a map without limits")
             if "string" in kinds:
                 closed = "enum" in schema or "const" in schema or schema.get("format") in ("uuid", "date-time")
                 self.need(closed or "maxLength" in schema, at, "has no maxLength")
             if "array" in kinds:
                 self.need("maxItems" in schema, at, "has no maxItems")
-            if "integer" in kinds or "number" in kinds:
+            if ("integer" in kinds or "number" in kinds) and "string" not in kinds:
                 self.need("minimum" in schema, at, "has no minimum")
             if "pattern" in schema:
                 self.pattern(schema["pattern"], at)

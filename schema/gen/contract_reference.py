@@ -70,6 +70,7 @@ def limits(contract: Contract, node: Schema) -> str:
         ("minimum", "maximum", ""),
         ("minLength", "maxLength", " characters"),
         ("minItems", "maxItems", " items"),
+        ("minProperties", "maxProperties", " members"),
     ):
         if low in schema or high in schema:
             out.append(f"{schema.get(low, '')}–{schema.get(high, '')}{what}")

@@ -103,12 +103,12 @@ def test_button_with_a_wrong_key_or_too_little_right(stack: Stack, org: Org) -> 
     ids=["upload", "upload and print", "folder", "orca"],
 )  # fmt: skip
 def test_upload(org: Org, slicer: Slicer, sliced: Path, more: dict[str, str]) -> None:
-    """"Upload and Print" must not lose the file; the answer says that nothing was started."""
+    """"Upload and Print" puts the file into the queue besides."""
     status, headers, body = slicer.upload(sliced, "Benchy 0.2mm.gcode", **more)
     assert status == 201
     assert headers["location"].endswith("/api/files/local/benchy%200.2mm.gcode")
     assert body["done"] is True
-    assert (body["effectivePrint"], body["effectiveSelect"]) == (False, False)
+    assert (body["effectivePrint"], body["effectiveSelect"]) == ("print_it" in more, False)
     local = body["files"]["local"]
     assert (local["name"], local["path"], local["origin"], local["type"]) == (
         "Benchy 0.2mm.gcode", "Benchy 0.2mm.gcode", "local", "machinecode")  # fmt: skip
@@ -116,6 +116,11 @@ def test_upload(org: Org, slicer: Slicer, sliced: Path, more: dict[str, str]) ->
     assert (file["filename"], file["source"], file["status"], file["kind"]) == (
         "Benchy 0.2mm.gcode", "octoprint", "ready", "gcode")  # fmt: skip
     assert file["model_id"] == body["soloprint"]["model_id"]
+    items = org.api.get("/v1/platform/queue", expect=200).json()["data"]
+    assert [i["id"] for i in items] == [body["queue_item_id"]] * ("print_it" in more)
+    assert [(i["file"]["id"], i["name"], i["state"]) for i in items] == [
+        (file["id"], "Benchy 0.2mm.gcode", "queued")] * len(items)  # fmt: skip
+    assert [i["plate"] for i in items] == [None] * len(items)  # OrcaSlicer's is one that the file does not have
 
 
 def test_same_upload_again(slicer: Slicer, sliced: Path) -> None:

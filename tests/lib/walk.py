@@ -12,6 +12,7 @@ from typing import Any
 import files
 import httpx
 import pictures
+import queues
 from api import Api
 from contract import Contract, Operation
 from operations import make_operation
@@ -52,6 +53,15 @@ BODIES: dict[str, Any] = {
     "updateFile": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
     "completeFileUpload": lambda: {},
     "uploadFilePart": lambda: b"G28\n",
+    "createQueueItem": lambda: {"name": f"walk {secrets.token_hex(4)}"},
+    "updateQueueItem": lambda: {"notes": f"shelf {secrets.token_hex(3)}"},
+    "completeQueueItem": lambda: {"outcome": "completed"},
+    "resolveQueueItem": lambda: {"outcome": "not_started"},
+    "reorderQueue": lambda: {"order": [NOBODY]},
+    "bulkUpdateQueue": lambda: {"ids": [NOBODY], "action": "hold"},
+    "assignQueueItem": lambda: {"printer_id": NOBODY, "start": False},
+    "dispatchQueue": lambda: {"limit": 1},
+    "updateQueueSettings": lambda: {"stagger_seconds": 0},
     # A tuple is the part `file` of a form.
     "ingestFile": lambda: (f"walk {secrets.token_hex(4)}.gcode", files.gcode(100)),
     "uploadOctoPrintFile": lambda: (f"walk {secrets.token_hex(4)}.gcode", files.gcode(100)),
@@ -70,21 +80,27 @@ BODY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "createPrinterGroup": [("printer_ids", "printer_id")],
     "updatePrinterGroup": [("printer_ids", "printer_id")],
     "sendToPrinter": [("file_id", "file_id")],
+    "createQueueItem": [("file_id", "file_id")],
+    "updateQueueItem": [("file_id", "file_id")],
 }
 # Members of bodies that must name an object for the operation to go well.
 BODY_OBJECTS: dict[str, list[tuple[str, str]]] = {
     "commandPrinters": [("printer_ids", "printer_id")],
     "sendToPrinter": [("file_id", "file_id")],
+    "reorderQueue": [("order", "queue_item_id")],
+    "bulkUpdateQueue": [("ids", "queue_item_id")],
+    "assignQueueItem": [("printer_id", "printer_id")],
 }
 QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listPrinters": [("group", "printer_group_id")],
     "listModels": [("collection", "collection_id")],
     "listOperations": [("resource_id", "file_id")],
+    "listQueueItems": [("file_id", "file_id"), ("printer_id", "printer_id")],
 }
 # Every id that a path may hold, and how to make the object in an organisation.
 OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id",
            "filament_profile_id", "printer_profile_id", "file_id", "operation_id", "n",
-           "part", "octoprint_filename")  # fmt: skip
+           "part", "octoprint_filename", "queue_item_id")  # fmt: skip
 # What numbers in paths stand for; files have these.
 NUMBERS = {"n": "0", "part": "1"}
 
@@ -121,6 +137,8 @@ def make_object(org: Org, kind: str, canary: str) -> str:
         return name
     if kind == "operation_id":
         return make_operation(org, error={"code": "busy", "message": canary})
+    if kind == "queue_item_id":
+        return str(queues.make_item(org, name=f"{canary} {secrets.token_hex(3)}", notes=canary, metadata={"k": canary})["id"])
     if kind in NUMBERS:
         return NUMBERS[kind]
     raise AssertionError(f"no way to make a {kind}: add one to walk.make_object")
@@ -135,7 +153,16 @@ def objects_of(org: Org, op: Operation, canary: str) -> dict[str, str]:
     if op.id == "uploadFilePart":
         made = files.register(org, len(BODIES[op.id]()))
         return {"file_id": made["file_id"], "part": "1", "?": files.path_of(made["upload"]["url"]).split("?")[1]}
+    if op.id == "dispatchNextQueueItem":
+        make_object(org, "queue_item_id", canary)
+        return {"printer_id": queues.ready_printer(org, name=canary)}
+    if op.id == "resolveQueueItem":
+        return {"queue_item_id": queues.lost_item(org)["id"]}
     ids = {name: make_object(org, name, canary) for name in op.path_names}
+    if op.id in ("unassignQueueItem", "completeQueueItem"):
+        queues.assign(org, ids["queue_item_id"], make_object(org, "printer_id", canary), start=False)
+    if op.id == "retryQueueItem":
+        queues.act(org, ids["queue_item_id"], "cancel")
     if op.id in ("getCameraSnapshot", "getCameraStream"):
         pictures.serve_once(org.stack, ids["printer_id"])
     if op.id == "getCameraStream":

@@ -197,6 +197,7 @@ test_ends_by_guess(void)
 		PRINTER_FAILED},
 	    {PRINTER("Operational", ON), JOB("\"x.gcode\"", "99.9"), OUTCOME_CANCELLED,
 		PRINTER_FAILED},
+	    {PRINTER("Operational", ON), NO_FILE, OUTCOME_FAILED, PRINTER_FAILED},
 	    {"none", "{\"job\":{},\"error\":\"Halted\"}", OUTCOME_FAILED, PRINTER_ERROR},
 	    {"none", NO_FILE, OUTCOME_FAILED, PRINTER_OFFLINE},
 	};

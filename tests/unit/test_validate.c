@@ -22,10 +22,10 @@ struct thing {
 	struct uuid ref;
 	struct str_list tags;
 	struct uuid_list refs;
-	struct json_object *box, *boxes, *any;
+	struct json_object *box, *boxes, *any, *map;
 };
 
-enum { NAME, KIND, HOST, AT, COUNT, SIZE, ON, REF, TAGS, REFS, BOX, BOXES, ANY };
+enum { NAME, KIND, HOST, AT, COUNT, SIZE, ON, REF, TAGS, REFS, BOX, BOXES, ANY, MAP };
 
 #define AT_(m) .offset = offsetof(struct thing, m)
 #define ANY_LENGTH .least = 0, .most = INT64_MAX
@@ -46,6 +46,9 @@ static const struct field inner_fields[] = {
     {.name = "note", .type = F_STR, .flags = F_NULLABLE, .least = 0, .most = 3},
 };
 static const struct shape inner = {.name = "inner", .fields = inner_fields, .n = 3};
+static struct pattern short_name = {"^[a-z.]{1,4}$", NULL};
+static const struct field map_item = {
+    .name = "", .type = F_SCALAR, .flags = F_NULLABLE, .least = 0, .most = 3};
 static const struct field box_item = {.name = "", .type = F_OBJECT, .shape = &inner};
 static const struct field thing_fields[] = {
     {.name = "name", .type = F_STR, .flags = F_REQUIRED, AT_(name), .least = 2, .most = 4},
@@ -79,6 +82,13 @@ static const struct field thing_fields[] = {
     {.name = "box", .type = F_OBJECT, .flags = F_NULLABLE, AT_(box), .shape = &inner},
     {.name = "boxes", .type = F_OBJECT_LIST, AT_(boxes), .least = 0, .most = 2, .item = &box_item},
     {.name = "any", .type = F_JSON, AT_(any)},
+    {.name = "map",
+	.type = F_MAP,
+	AT_(map),
+	.least = 0,
+	.most = 5,
+	.pattern = &short_name,
+	.item = &map_item},
 };
 static const struct shape thing_shape = {.name = "thing",
     .fields = thing_fields,
@@ -108,6 +118,10 @@ static const struct {
     {"{\"name\":\"ab\",\"boxes\":[{\"x\":1},{\"x\":10}]}", ""},
     {"{\"name\":\"ab\",\"refs\":[\"" UUID_A "\",\"" UUID_B "\"]}", ""},
     {"{\"name\":\"ab\",\"refs\":[]}", ""},
+
+    {"{\"name\":\"ab\",\"map\":{}}", ""},
+    {"{\"name\":\"ab\",\"map\":{\"a\":\"\\u00e4\\u00e4\\u00e4\",\"b\":1,\"c\":-0.5,\"d.e\":true,\"f\":null}}",
+	""},
 
     {"null", "=invalid_type"},
     {"[]", "=invalid_type"},
@@ -162,6 +176,15 @@ static const struct {
     {"{\"name\":\"ab\",\"boxes\":[[]]}", "/boxes/0=invalid_type"},
     {"{\"name\":\"ab\",\"boxes\":{}}", "/boxes=invalid_type"},
     {"{\"name\":\"ab\",\"boxes\":[{\"x\":1},{\"x\":1},{\"x\":1}]}", "/boxes=too_many_items"},
+    {"{\"name\":\"ab\",\"map\":null}", "/map=null_not_allowed"},
+    {"{\"name\":\"ab\",\"map\":[]}", "/map=invalid_type"},
+    {"{\"name\":\"ab\",\"map\":{\"a\":\"long\",\"b\":[],\"c\":{}}}",
+	"/map/a=too_long /map/b=invalid_type /map/c=invalid_type"},
+    {"{\"name\":\"ab\",\"map\":{\"\":1,\"B\":2,\"x/y\":3,\"abcde\":4}}",
+	"/map/=pattern_mismatch /map/B=pattern_mismatch /map/x~1y=pattern_mismatch "
+	"/map/abcde=pattern_mismatch"},
+    {"{\"name\":\"ab\",\"map\":{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1}}",
+	"/map=too_many_items"},
     {"{\"name\":\"ab\",\"Name\":\"ab\"}", "/Name=unknown_field"},
     {"{\"name\":\"ab\",\"a/b~c\":1}", "/a~1b~0c=unknown_field"},
     {"{\"name\":\"ab\",\"\":1}", "/=unknown_field"},
@@ -281,7 +304,7 @@ test_body_values(struct arena *a)
 	is_str(t.tags.v[1], STR("y"), "its second item");
 	ok(t.refs.n == 1 && uuid_eq(t.refs.v[0], want), "a list of ids");
 	ok(json_object_is_type(t.box, json_type_object), "an object");
-	ok(!t.boxes && !t.any, "what is absent is empty");
+	ok(!t.boxes && !t.any && !t.map, "what is absent is empty");
 	is_str(t.kind, STR("green"), "a default");
 	ok(FIELD_SET(&t, HOST) && FIELD_NULL(&t, HOST) && !t.host.p, "given as null");
 	ok(FIELD_SET(&t, BOX) && !FIELD_NULL(&t, BOX), "given");
@@ -416,6 +439,36 @@ test_contract(struct arena *a)
 	    "a rotation");
 }
 
+/* Members of which one, or exactly one, is needed, in bodies that are no choice of objects. */
+static void
+test_one_of_these(struct arena *a)
+{
+	struct createQueueItem_body c;
+	struct bulkUpdateQueue_body b;
+	struct violations v = {.n = 0};
+
+	ok(!body(a, &createQueueItem_body_shape, STR("{\"name\":\"x\"}"), &c, &v),
+	    "a name will do");
+	ok(!body(a, &createQueueItem_body_shape, STR("{\"file_id\":\"" UUID_A "\"}"), &c, &v),
+	    "a file will do");
+	ok(c.copies == 1 && c.priority == 0 && !c.held, "with defaults");
+	body(a, &createQueueItem_body_shape, STR("{\"notes\":\"x\"}"), &c, &v);
+	is_str(summary(a, &v), STR("=required"), "neither");
+	body(a, &createQueueItem_body_shape,
+	    STR("{\"name\":\"x\",\"metadata\":{\"a\":[]},\"requirements\":{\"slots\":[null,{\"color\":\"red\"}]}}"),
+	    &c, &v);
+	is_str(summary(a, &v),
+	    STR("/metadata/a=invalid_type /requirements/slots/1/color=too_short"), "a bad item");
+	ok(!body(a, &bulkUpdateQueue_body_shape,
+	       STR("{\"ids\":[\"" UUID_A "\"],\"patch\":{\"held\":true}}"), &b, &v),
+	    "a patch");
+	body(a, &bulkUpdateQueue_body_shape,
+	    STR("{\"ids\":[\"" UUID_A "\"],\"patch\":{},\"action\":\"hold\"}"), &b, &v);
+	is_str(summary(a, &v), STR("=too_many_members"), "both");
+	body(a, &bulkUpdateQueue_body_shape, STR("{\"ids\":[\"" UUID_A "\"]}"), &b, &v);
+	is_str(summary(a, &v), STR("=required"), "none");
+}
+
 /* One of several objects: what each of them takes, and what none takes. */
 static const struct {
 	const char *json;
@@ -491,6 +544,7 @@ main(void)
 	test_query_values(a);
 	test_path(a);
 	test_contract(a);
+	test_one_of_these(a);
 	arena_reset(a);
 	test_variants(a);
 	arena_free(a);

@@ -53,6 +53,7 @@ GENERATOR = [
     ("commands.yaml", "axes:\n          type: array", "lines:\n          type: integer", "is F_I64 and F_STR_LIST"),
     ("commands.yaml", "oneOf: [{required: [percent]}", "oneOf: [{required: [slowness]}", "one required member each"),
     ("commands.yaml", "oneOf: [{required: [percent]}", "oneOf: [{type: object}", "one required member each"),
+    ("queue.yaml", "anyOf: [{required: [name]}", "anyOf: [{required: [title]}", "one required member each"),
 ]
 
 
@@ -81,6 +82,8 @@ LINT = [
     ("commands.yaml", "example: {command: set_temperatures,", "example: {command: pause,", "nozzle_c is unknown"),
     ("commands.yaml", "      additionalProperties: false\n      properties: &jog_members", "      properties: &jog_members",
      "unknown members"),
+    ("queue.yaml", "      maxProperties: 50\n", "", "a map without limits"),
+    ("queue.yaml", "        maxLength: 500\n", "", "has no maxLength"),
     ("errors.yaml", "sqlstate: [SLP02]", "sqlstate: [SLP99]", "SQL raises ['SLP02']"),
     ("errors.yaml", "constraints: [printers_serial_key]", "constraints: [printers_sn]", "no constraint is called"),
 ]

@@ -9,7 +9,9 @@ INSERT INTO shared VALUES ('provider_models');
 -- Tables that are no configuration: history itself, and what requests and reports write all the time.
 CREATE TEMP TABLE unaudited (name name) ON COMMIT DROP;
 INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys'), ('jobs'),
-	('blobs'), ('file_thumbnails'), ('uploads'), ('storage_usage'), ('printer_history'), ('prints');
+	('blobs'), ('file_thumbnails'), ('uploads'), ('storage_usage'), ('printer_history'), ('prints'),
+	('queue_orders'), ('queue_needs'), ('queue_need_materials'), ('queue_matches'), ('queue_item_files'), ('queue_dispatches'),
+	('queue_history'), ('queue_printers');
 
 CREATE TEMP VIEW tenant AS SELECT c.* , c.oid AS id FROM pg_class AS c
 	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN (SELECT name FROM shared);
@@ -124,7 +126,8 @@ SELECT is((SELECT array_agg(e ORDER BY e) FROM (
 		SELECT unnest(ARRAY[CASE WHEN g.tgtype & 4 > 0 THEN 'insert' END, CASE WHEN g.tgtype & 8 > 0 THEN 'delete' END,
 			CASE WHEN g.tgtype & 16 > 0 THEN 'update' END]) AS e FROM pg_trigger AS g
 		WHERE g.tgrelid = t.id AND g.tgenabled = 'O' AND g.tgtype & 2 = 0
-		AND g.tgfoid IN ('sec.audit()'::regprocedure, 'sec.record_membership()'::regprocedure, 'sec.record_collected()'::regprocedure)) AS x WHERE e IS NOT NULL),
+		AND g.tgfoid IN ('sec.audit()'::regprocedure, 'sec.record_membership()'::regprocedure, 'sec.record_collected()'::regprocedure,
+			'sec.record_queue_item()'::regprocedure)) AS x WHERE e IS NOT NULL),
 		CASE t.relname WHEN 'collection_models' THEN '{delete,insert}'::text[] WHEN 'printer_group_members' THEN '{delete,insert}'::text[] ELSE '{delete,insert,update}' END,
 		'audited: ' || t.relname)
 	FROM tenant AS t WHERE t.relname NOT IN (SELECT name FROM unaudited);
@@ -132,7 +135,8 @@ SELECT is_empty($$ SELECT relname FROM tenant AS t WHERE relname = 'printer_grou
 	SELECT FROM pg_roles AS r WHERE r.rolname LIKE 'soloprint\_%' AND r.rolname <> 'soloprint_owner'
 	AND has_any_column_privilege(r.oid, t.id, 'UPDATE')) $$, 'what is not audited at update cannot be updated');
 SELECT ok((SELECT count(*) = 2 FROM pg_trigger AS g WHERE g.tgrelid = t.id AND g.tgfoid = 'app.append_only()'::regprocedure),
-	'append-only: ' || t.relname) FROM tenant AS t WHERE t.relname IN ('audit_log', 'outbox', 'printer_history');
+	'append-only: ' || t.relname) FROM tenant AS t WHERE t.relname IN ('audit_log', 'outbox', 'printer_history',
+		'queue_dispatches', 'queue_history');
 
 SELECT is_empty($$ SELECT attrelid::regclass, attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 	WHERE c.relnamespace IN ('app'::regnamespace, 'sec'::regnamespace) AND a.atttypid IN ('timestamp'::regtype, 'timetz'::regtype) $$,
@@ -151,7 +155,8 @@ SELECT ok(EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'app' AND i.t
 		('models', 'updated_at, id'), ('collections', 'name, id'), ('collections', 'created_at, id'), ('api_keys', 'name, id'),
 		('api_keys', 'created_at, id'), ('files', 'filename, id'), ('files', 'created_at, id'), ('files', 'updated_at, id'),
 		('files', 'COALESCE(size_bytes, (0)::bigint), id'), ('files', 'kind, created_at, id'),
-		('files', 'status, created_at, id'), ('files', 'uploaded_by, created_at, id'), ('jobs', 'created_at, id')) AS w (t, columns);
+		('files', 'status, created_at, id'), ('files', 'uploaded_by, created_at, id'), ('jobs', 'created_at, id'), ('queue_items', 'rank, id'),
+		('queue_items', 'created_at, id'), ('queue_items', 'updated_at, id'), ('queue_items', 'name, id')) AS w (t, columns);
 
 SELECT * FROM finish();
 ROLLBACK;

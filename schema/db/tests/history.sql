@@ -11,7 +11,7 @@ CREATE FUNCTION pg_temp.last_event() RETURNS jsonb LANGUAGE sql AS $$
 -- Actions on the world's rows, in order.
 SELECT set_eq($$ SELECT DISTINCT action FROM app.audit_log $$, $$ VALUES ('organization.created'), ('principal.created'),
 	('api_key.created'), ('printer.created'), ('printer_group.created'), ('model.created'), ('profile.created'), ('collection.created'), ('collection.updated'),
-	('file.created'), ('file.updated') $$, 'making the world is recorded');
+	('file.created'), ('file.updated'), ('queue_item.created'), ('queue_settings.created') $$, 'making the world is recorded');
 SELECT is((SELECT count(*)::int FROM app.outbox WHERE type = 'printer.created'), 2, 'printers'' events');
 SELECT is((SELECT count(*)::int FROM app.outbox WHERE type LIKE 'organization.%' OR type LIKE 'principal.%'), 0, 'organisations make no events');
 

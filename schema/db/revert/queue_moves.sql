@@ -1,0 +1,57 @@
+-- Revert soloprint:queue_moves from pg
+
+BEGIN;
+SET LOCAL ROLE soloprint_owner;
+
+DELETE FROM sec.timers WHERE name = 'queue';
+DROP TRIGGER queue ON app.jobs;
+DROP TRIGGER queue ON app.prints;
+DROP TRIGGER a_queue ON app.prints;
+DROP TRIGGER queue_state ON app.printer_status;
+DROP TRIGGER z_queue_gone ON app.printers;
+DROP FUNCTION sec.queue_tick(uuid);
+DROP FUNCTION sec.queue_repair();
+DROP FUNCTION sec.queue_stop_late();
+DROP FUNCTION sec.queue_tell_standing();
+DROP FUNCTION sec.queue_standing(uuid);
+DROP FUNCTION sec.queue_printer_gone();
+DROP FUNCTION sec.queue_follow_state();
+DROP FUNCTION sec.queue_mark_print();
+DROP FUNCTION sec.queue_follow_print();
+DROP FUNCTION sec.queue_item_of_print(app.prints);
+DROP FUNCTION app.queue_same_name(text, text);
+DROP FUNCTION sec.queue_follow_send();
+DROP FUNCTION sec.queue_own_print(app.queue_items, uuid);
+DROP FUNCTION sec.queue_settings_update(jsonb, int[]);
+DROP FUNCTION sec.clear_plate(uuid);
+DROP FUNCTION sec.queue_bulk(uuid[], text, jsonb);
+DROP FUNCTION sec.queue_reorder(uuid[], bigint);
+DROP FUNCTION sec.queue_duplicate(uuid, uuid);
+DROP FUNCTION sec.queue_requeue(app.queue_items, interval);
+DROP FUNCTION sec.queue_act(uuid, text, jsonb);
+DROP FUNCTION sec.queue_dispatch(int);
+DROP FUNCTION sec.queue_match_fleet(int, boolean);
+DROP FUNCTION sec.dispatch_next(uuid);
+DROP FUNCTION sec.queue_counts(uuid, jsonb);
+DROP FUNCTION sec.queue_pick(uuid, app.queue_settings);
+DROP FUNCTION app.queue_good(app.queue_settings);
+DROP FUNCTION sec.queue_in_order(uuid[], app.queue_settings);
+DROP FUNCTION app.queue_may_start(app.queue_items, uuid, text);
+DROP FUNCTION sec.queue_assign(uuid, uuid, boolean, boolean);
+DROP FUNCTION sec.queue_take_turn();
+DROP FUNCTION app.queue_without(jsonb, text[]);
+DROP FUNCTION sec.queue_readiness(uuid);
+DROP FUNCTION sec.queue_lock_printer(uuid);
+DROP FUNCTION sec.queue_claim(uuid, uuid, boolean, boolean);
+DROP FUNCTION sec.queue_send(app.queue_items);
+DROP FUNCTION sec.queue_delete(uuid, int[]);
+DROP FUNCTION sec.queue_update(uuid, jsonb, int[]);
+DROP FUNCTION app.queue_merged(jsonb, jsonb);
+DROP FUNCTION sec.queue_create(uuid, jsonb);
+DROP FUNCTION sec.queue_need_room(int);
+DROP FUNCTION sec.queue_set_files(uuid, jsonb);
+DROP FUNCTION app.queue_settings_faults(jsonb);
+DROP FUNCTION app.queue_faults(jsonb, uuid);
+DROP FUNCTION app.queue_file_faults(uuid, int, text);
+
+COMMIT;
