@@ -125,7 +125,7 @@ CREATE POLICY tenant ON app.queue_matches
 GRANT SELECT ON app.queue_matches TO soloprint_api;
 
 -- generation: of the assignment, counted over the item's life. assigned_printer: the printer that it holds, or that it held
--- when it ended. allowed_printers: those of the key that made it, when that is limited to some. not_before: after a send
+-- when it ended. need_id: while it has not ended, then waited_need. allowed_printers: those of the key that made it, when that is limited to some. not_before: after a send
 -- that failed. rank: the order of the queue, by priority and position (which is a time in microseconds, until reordered).
 CREATE TABLE app.queue_items (
 	org_id uuid NOT NULL DEFAULT app.org(),
@@ -150,6 +150,7 @@ CREATE TABLE app.queue_items (
 	notes text CHECK (char_length(notes) <= 20000),
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	need_id uuid,
+	waited_need uuid,
 	has_file boolean NOT NULL DEFAULT false,
 	estimated_time_s int,
 	filament_weight_mg bigint,
@@ -281,6 +282,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON app.queue_history
 	FOR EACH STATEMENT EXECUTE FUNCTION app.append_only();
 
 -- What the queue knows of a printer: is its plate free, when was it last given something, how much has it done.
+-- rematch_after: its matches are being made anew, and those of needs up to this one have been.
 CREATE TABLE app.queue_printers (
 	org_id uuid NOT NULL DEFAULT app.org(),
 	printer_id uuid NOT NULL,
@@ -290,6 +292,7 @@ CREATE TABLE app.queue_printers (
 	last_outcome text,
 	prints int NOT NULL DEFAULT 0,
 	printed_s bigint NOT NULL DEFAULT 0,
+	rematch_after uuid,
 	CONSTRAINT queue_printers_pkey PRIMARY KEY (org_id, printer_id),
 	CONSTRAINT queue_printers_printer_fkey FOREIGN KEY (org_id, printer_id) REFERENCES app.printers (org_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 80);
@@ -342,6 +345,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'SLP61', MESSAGE = 'an assignment is for one printer';
 	END IF;
 	IF app.queue_ended(NEW.state) THEN
+		NEW.waited_need := coalesce(OLD.need_id, OLD.waited_need);
 		NEW.need_id := NULL;
 	END IF;
 	RETURN NEW;
@@ -355,7 +359,7 @@ CREATE FUNCTION app.bump_queue_item() RETURNS trigger
 	LANGUAGE plpgsql
 	AS $$
 DECLARE
-	derived CONSTANT text[] := '{rank,need_id,has_file,estimated_time_s,filament_weight_mg}';
+	derived CONSTANT text[] := '{rank,need_id,waited_need,has_file,estimated_time_s,filament_weight_mg}';
 BEGIN
 	IF to_jsonb(NEW) - derived <> to_jsonb(OLD) - derived THEN
 		NEW.version := OLD.version + 1;
@@ -384,7 +388,7 @@ DECLARE
 	was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
 	is_now jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
 	one jsonb := coalesce(is_now, was);
-	derived CONSTANT text[] := '{rank,need_id,has_file,estimated_time_s,filament_weight_mg,print_id,not_before}';
+	derived CONSTANT text[] := '{rank,need_id,waited_need,has_file,estimated_time_s,filament_weight_mg,print_id,not_before}';
 	changes jsonb := sec.row_changes(was - derived, is_now - derived);
 	moved boolean := was ->> 'state' IS DISTINCT FROM is_now ->> 'state';
 	verb text := CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'DELETE' THEN 'deleted' ELSE 'updated' END;

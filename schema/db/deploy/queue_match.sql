@@ -480,6 +480,21 @@ BEGIN
 END
 $$;
 
+-- A printer is matched anew with these needs, NULL: with all; when that would take long, by couriers in steps (and until
+-- then whoever dispatches looks at the printer itself).
+CREATE FUNCTION sec.queue_rematch_printer(printer uuid, needs uuid[]) RETURNS void
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF coalesce(cardinality(needs), (SELECT count(*) FROM (SELECT FROM app.queue_needs AS d WHERE d.org_id = app.org() LIMIT 2001) AS x)) > 2000 THEN
+		UPDATE app.queue_printers AS q SET rematch_after = '00000000-0000-0000-0000-000000000000'
+			WHERE q.org_id = app.org() AND q.printer_id = printer;
+	ELSE
+		PERFORM sec.queue_rematch(needs, ARRAY[printer]);
+	END IF;
+END
+$$;
+
 -- A printer's configuration changed: everything is matched with it anew. A deleted one is matched with nothing.
 CREATE FUNCTION sec.queue_follow_printer() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -491,7 +506,7 @@ BEGIN
 	IF NEW.deleted_at IS NOT NULL THEN
 		DELETE FROM app.queue_matches AS m WHERE m.org_id = NEW.org_id AND m.printer_id = NEW.id;
 	ELSE
-		PERFORM sec.queue_rematch(NULL, ARRAY[NEW.id]);
+		PERFORM sec.queue_rematch_printer(NEW.id, NULL);
 	END IF;
 	RETURN NULL;
 END
@@ -527,7 +542,7 @@ BEGIN
 			WHERE m.org_id = NEW.org_id AND m.material = ANY (moved || '*'::text));
 	END IF;
 	IF cardinality(needs) > 0 THEN
-		PERFORM sec.queue_rematch(needs, ARRAY[NEW.printer_id]);
+		PERFORM sec.queue_rematch_printer(NEW.printer_id, needs);
 	END IF;
 	RETURN NULL;
 END

@@ -224,8 +224,9 @@ $$;
 
 -- --- moving -------------------------------------------------------------------------------------
 
--- Sends an assigned item's file to its printer and returns the operation; NULL: the printer cannot take it just now, the
--- item stays assigned. The caller holds the locks of the printer and of the item.
+-- Sends an assigned item's file to its printer and returns the operation. NULL: the printer cannot take it just now, the
+-- item stays assigned; or it can take it no more (another filament was loaded), and nobody insisted: back into the queue.
+-- The caller holds the locks of the printer and of the item.
 CREATE FUNCTION sec.queue_send(i app.queue_items) RETURNS uuid
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -239,6 +240,12 @@ BEGIN
 			WHERE p.org_id = i.org_id AND p.id = i.assigned_printer) AS f,
 			app.queue_needs AS d, app.queue_match(d.need, f.facts) AS r
 		WHERE d.org_id = i.org_id AND d.id = i.need_id;
+	IF m.state = 'blocked' AND NOT i.override THEN
+		UPDATE app.queue_items AS x SET last_error = jsonb_build_object('code', 'no_longer_eligible', 'message',
+				'The printer cannot take the item any more.', 'at', app.rfc3339(app.now())) WHERE x.org_id = i.org_id AND x.id = i.id;
+		PERFORM sec.queue_requeue(i, NULL);
+		RETURN NULL;
+	END IF;
 	SELECT x.file_id, coalesce(x.plate, app.first_plate(x.file_id)) AS plate, f.kind INTO q
 		FROM app.queue_item_files AS x JOIN app.files AS f ON f.org_id = x.org_id AND f.id = x.file_id
 		WHERE x.org_id = i.org_id AND x.item_id = i.id AND x.n = m.variant AND f.status = 'ready' AND f.deleted_at IS NULL;
@@ -404,6 +411,24 @@ CREATE FUNCTION app.queue_good(policy app.queue_settings) RETURNS text[]
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
 	RETURN CASE WHEN policy.dispatch_unknown THEN '{eligible,unknown}'::text[] ELSE '{eligible}'::text[] END;
 
+-- Whether the printer is, just now, what its match says it is; when not, the match is made anew.
+CREATE FUNCTION sec.queue_still(need uuid, printer uuid, good text[]) RETURNS boolean
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	now_is text;
+BEGIN
+	SELECT r.state INTO now_is FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id,
+			app.queue_needs AS d, app.queue_match(d.need, app.queue_facts(p, s)) AS r
+		WHERE p.org_id = app.org() AND p.id = queue_still.printer AND d.org_id = p.org_id AND d.id = queue_still.need;
+	IF now_is = ANY (good) THEN
+		RETURN true;
+	END IF;
+	PERFORM sec.queue_rematch(ARRAY[need], ARRAY[printer]);
+	RETURN false;
+END
+$$;
+
 -- The first item that may start on the printer, locked; others' items under way are passed over, unless nothing else is left.
 CREATE FUNCTION sec.queue_pick(printer uuid, policy app.queue_settings) RETURNS app.queue_items
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -424,7 +449,8 @@ BEGIN
 	LOOP
 		FETCH c INTO i;
 		EXIT WHEN NOT FOUND;
-		CONTINUE WHEN NOT app.queue_may_start(i, printer, last) OR app.queue_item_reasons(i, policy.timezone) <> '[]';
+		CONTINUE WHEN NOT app.queue_may_start(i, printer, last) OR app.queue_item_reasons(i, policy.timezone) <> '[]'
+			OR NOT sec.queue_still(i.need_id, printer, app.queue_good(policy));
 		SELECT * INTO got FROM app.queue_items AS x WHERE x.org_id = i.org_id AND x.id = i.id AND x.state = 'queued' AND NOT x.held
 			FOR NO KEY UPDATE SKIP LOCKED;
 		IF FOUND AND got.need_id = ANY (needs) AND app.queue_may_start(got, printer, last)
@@ -587,7 +613,7 @@ BEGIN
 				AND app.queue_may_start(i, m.printer_id, q.last_outcome)
 			ORDER BY m.state = 'unknown', CASE policy.printer_choice WHEN 'fewest_changes' THEN m.misses ELSE 0 END,
 				array_position(free, m.printer_id) LIMIT 1;
-		CONTINUE WHEN NOT FOUND OR app.queue_item_reasons(i, policy.timezone) <> '[]';
+		CONTINUE WHEN NOT FOUND OR app.queue_item_reasons(i, policy.timezone) <> '[]' OR NOT sec.queue_still(i.need_id, p, good);
 		PERFORM FROM app.queue_items AS x WHERE x.org_id = i.org_id AND x.id = i.id AND x.state = 'queued' AND x.version = i.version
 			AND x.need_id = i.need_id FOR NO KEY UPDATE SKIP LOCKED;
 		CONTINUE WHEN NOT FOUND;
@@ -1090,12 +1116,22 @@ CREATE FUNCTION sec.queue_repair() RETURNS void
 DECLARE
 	d record;
 	i app.queue_items;
+	chunk uuid[];
+	n bigint;
 BEGIN
 	FOR d IN SELECT x.id, array_agg(p.id) AS printers FROM app.queue_needs AS x CROSS JOIN app.printers AS p
 			WHERE x.org_id = app.org() AND p.org_id = x.org_id AND p.deleted_at IS NULL
 				AND NOT EXISTS (SELECT FROM app.queue_matches AS m WHERE m.org_id = x.org_id AND m.need_id = x.id AND m.printer_id = p.id)
 			GROUP BY x.id LIMIT 100 LOOP
 		PERFORM sec.queue_rematch(ARRAY[d.id], d.printers);
+	END LOOP;
+	FOR d IN SELECT q.printer_id, q.rematch_after FROM app.queue_printers AS q WHERE q.org_id = app.org() AND q.rematch_after IS NOT NULL
+			ORDER BY q.printer_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED LOOP
+		SELECT array_agg(x.id ORDER BY x.id), max(x.n) INTO chunk, n FROM (SELECT y.id, row_number() OVER (ORDER BY y.id) AS n FROM app.queue_needs AS y
+			WHERE y.org_id = app.org() AND y.id > d.rematch_after ORDER BY y.id LIMIT 2000) AS x;
+		PERFORM sec.queue_rematch(coalesce(chunk, '{}'), ARRAY[d.printer_id]);
+		UPDATE app.queue_printers AS q SET rematch_after = CASE WHEN n = 2000 THEN chunk[2000] END
+			WHERE q.org_id = app.org() AND q.printer_id = d.printer_id;
 	END LOOP;
 	FOR d IN DELETE FROM app.queue_needs AS x WHERE x.org_id = app.org() AND x.id IN (SELECT y.id FROM app.queue_needs AS y
 			WHERE y.org_id = app.org() AND y.created_at < app.now() - '1 hour'::interval

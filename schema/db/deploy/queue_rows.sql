@@ -95,8 +95,8 @@ CREATE FUNCTION app.queue_item_history(item uuid)
 		SELECT h.id, h.at, h.event, h.from_state, h.to_state, h.generation, h.target_printer, h.detail, h.principal_id
 			FROM app.queue_history AS h WHERE h.org_id = app.org() AND h.item_id = item
 		UNION ALL SELECT h.id, greatest(h.at, i.created_at), h.event, NULL, NULL, NULL, NULL, h.detail, NULL
-			FROM app.queue_items AS i JOIN app.queue_history AS h ON h.org_id = i.org_id AND h.need_id = i.need_id
-			WHERE i.org_id = app.org() AND i.id = item AND h.at >= coalesce((SELECT max(x.at) FROM app.queue_history AS x
+			FROM app.queue_items AS i JOIN app.queue_history AS h ON h.org_id = i.org_id AND h.need_id = coalesce(i.need_id, i.waited_need)
+			WHERE i.org_id = app.org() AND i.id = item AND (h.at <= i.ended_at) IS NOT FALSE AND h.at >= coalesce((SELECT max(x.at) FROM app.queue_history AS x
 				WHERE x.org_id = h.org_id AND x.need_id = h.need_id AND x.at <= i.created_at), i.created_at);
 	END;
 

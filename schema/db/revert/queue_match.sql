@@ -12,6 +12,7 @@ DROP FUNCTION sec.queue_file_purged();
 DROP FUNCTION sec.queue_follow_file();
 DROP FUNCTION sec.queue_follow_slots();
 DROP FUNCTION sec.queue_follow_printer();
+DROP FUNCTION sec.queue_rematch_printer(uuid, uuid[]);
 DROP FUNCTION sec.queue_refresh_item(uuid);
 DROP FUNCTION sec.queue_need(jsonb);
 DROP FUNCTION sec.queue_rematch(uuid[], uuid[]);

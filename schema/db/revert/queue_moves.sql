@@ -34,6 +34,7 @@ DROP FUNCTION sec.queue_match_fleet(int, boolean);
 DROP FUNCTION sec.dispatch_next(uuid);
 DROP FUNCTION sec.queue_counts(uuid, jsonb);
 DROP FUNCTION sec.queue_pick(uuid, app.queue_settings);
+DROP FUNCTION sec.queue_still(uuid, uuid, text[]);
 DROP FUNCTION app.queue_good(app.queue_settings);
 DROP FUNCTION sec.queue_in_order(uuid[], app.queue_settings);
 DROP FUNCTION app.queue_may_start(app.queue_items, uuid, text);

@@ -214,18 +214,57 @@ SELECT is((pg_temp.item('i3')).state, 'start_unknown', 'a deleted printer leaves
 SELECT is((pg_temp.item('i3')).last_error ->> 'code', 'printer_deleted', 'with its reason');
 SELECT is(pg_temp.api(format('SELECT count(*) AS n FROM app.queue_eligible_rows WHERE _item_id = %L', pg_temp.id('i4'))) -> 0 ->> 'n', '0', 'and is matched with nothing');
 
+-- Why it waited is still known when it has ended.
+SELECT pg_temp.su('UPDATE app.queue_needs SET told = NULL, told_at = NULL WHERE org_id = app.org()');
+SELECT pg_temp.su('SELECT sec.queue_tell_standing()');
+SELECT pg_temp.act('i4', 'cancel');
+SELECT is(pg_temp.api(format('SELECT event, detail ->> ''blocked'' AS n FROM app.queue_item_history(%L) WHERE event IN (''standing'', ''cancelled'')
+	ORDER BY event', pg_temp.id('i4'))), '[{"event": "cancelled", "n": null}, {"event": "standing", "n": "0"}]', 'how it stood with the printers');
+
+-- Another filament is loaded while an item waits for its turn on the printer it has.
+SELECT pg_temp.keep('second', pg_temp.api('INSERT INTO app.printers (name, protocol, model) VALUES (''Second'', ''bambu'', ''X1C'') RETURNING id'));
+CREATE FUNCTION pg_temp.load(material text) RETURNS void LANGUAGE sql AS $$
+	SELECT pg_temp.su(format('UPDATE app.printer_status SET ams = %L WHERE printer_id = %L', jsonb_build_object('units', jsonb_build_array(
+		jsonb_build_object('id', 0, 'slots', jsonb_build_array(jsonb_build_object('slot', 0, 'present', true, 'material', material)))), 'external', '[]'::jsonb),
+		pg_temp.id('second'))) $$;
+SELECT pg_temp.load('PLA');
+SELECT pg_temp.make('i5');
+SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
+	'eligible', 'its filament is there');
+SELECT pg_temp.api(format('SELECT * FROM sec.queue_assign(%L, %L, false, true)', pg_temp.id('i5'), pg_temp.id('second')));
+SELECT is((pg_temp.item('i5')).state, 'assigned', 'assigned, the printer is away');
+SELECT pg_temp.load('ABS');
+SELECT is((SELECT m.reasons -> 0 ->> 'code' FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second')
+	AND m.need_id = (pg_temp.item('i5')).need_id AND m.state = 'blocked'), 'material_mismatch', 'the match follows what is loaded');
+SELECT pg_temp.su(format('UPDATE app.printer_status SET state = ''idle'', connection = ''{"state": "connected"}'' WHERE printer_id = %L', pg_temp.id('second')));
+SELECT pg_temp.api(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('second')));
+SELECT is(((pg_temp.item('i5')).state, (pg_temp.item('i5')).last_error ->> 'code')::text, '(queued,no_longer_eligible)', 'back, rather than printed with ABS');
+SELECT pg_temp.load('PLA');
+SELECT pg_temp.su(format('UPDATE app.queue_matches SET state = ''eligible'', reasons = ''[]'' WHERE printer_id = %L', pg_temp.id('second')));
+SELECT pg_temp.su(format('ALTER TABLE app.printer_status DISABLE TRIGGER queue_slots'));
+SELECT pg_temp.load('ABS');
+SELECT is(pg_temp.api(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('second'))) -> 0 ->> 'queue_item_id', NULL,
+	'a match that is out of date starts nothing');
+SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
+	'blocked', 'and is put right');
+SELECT pg_temp.su(format('UPDATE app.queue_printers SET rematch_after = %L WHERE printer_id = %L', '00000000-0000-0000-0000-000000000000', pg_temp.id('second')));
+SELECT pg_temp.load('PLA');
+SELECT pg_temp.su('SELECT sec.queue_repair()');
+SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
+	'eligible', 'as it is by couriers, in steps');
+
 -- Others.
 SELECT is(pg_temp.api(sql, 'b'), wanted, what) FROM (VALUES
 	('SELECT count(*) AS n FROM app.queue_rows WHERE name LIKE ''i%''', '[{"n": 0}]'::jsonb, 'another organisation sees no item'),
-	(format('SELECT sec.queue_act(%L, ''cancel'', ''{}'') AS id', pg_temp.id('i4')), '[{"id": null}]', 'cancels none'),
-	(format('SELECT sec.queue_update(%L, ''{"name": "taken"}'', NULL) AS id', pg_temp.id('i4')), '[{"id": null}]', 'changes none'),
-	(format('SELECT sec.queue_delete(%L, NULL) AS id', pg_temp.id('i4')), '[{"id": null}]', 'deletes none'),
-	(format('SELECT sec.queue_duplicate(%L, app.uuid7()) AS id', pg_temp.id('i4')), '[{"id": null}]', 'copies none'),
-	(format('SELECT * FROM sec.queue_assign(%L, %L, true, true)', pg_temp.id('i4'), pg_temp.id('b_printer')), '[]', 'assigns none'),
+	(format('SELECT sec.queue_act(%L, ''cancel'', ''{}'') AS id', pg_temp.id('i5')), '[{"id": null}]', 'cancels none'),
+	(format('SELECT sec.queue_update(%L, ''{"name": "taken"}'', NULL) AS id', pg_temp.id('i5')), '[{"id": null}]', 'changes none'),
+	(format('SELECT sec.queue_delete(%L, NULL) AS id', pg_temp.id('i5')), '[{"id": null}]', 'deletes none'),
+	(format('SELECT sec.queue_duplicate(%L, app.uuid7()) AS id', pg_temp.id('i5')), '[{"id": null}]', 'copies none'),
+	(format('SELECT * FROM sec.queue_assign(%L, %L, true, true)', pg_temp.id('i5'), pg_temp.id('b_printer')), '[]', 'assigns none'),
 	(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('a_printer')), '[]', 'dispatches nothing on their printer'),
 	(format('SELECT * FROM sec.clear_plate(%L)', pg_temp.id('a_printer')), '[]', 'clears no plate of theirs')
 	) AS t (sql, wanted, what);
-SELECT throws_ok(format($$ SELECT pg_temp.api('SELECT sec.queue_reorder(ARRAY[''%s'']::uuid[], NULL)', 'b') $$, pg_temp.id('i4')), 'SLP63', NULL,
+SELECT throws_ok(format($$ SELECT pg_temp.api('SELECT sec.queue_reorder(ARRAY[''%s'']::uuid[], NULL)', 'b') $$, pg_temp.id('i5')), 'SLP63', NULL,
 	'reorders none of theirs');
 SELECT results_eq(format($$ SELECT f.pointer, f.code FROM jsonb_to_recordset(pg_temp.api(
 		'SELECT * FROM app.queue_faults(''{"file_id": "%s", "requirements": {"printer_ids": ["%s"], "group_ids": ["%s"]}}'', NULL)', 'b'))
