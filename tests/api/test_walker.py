@@ -15,6 +15,8 @@ from contract import Contract, Operation
 from keys import CAPABILITIES, new_key
 from world import Org
 
+pytestmark = pytest.mark.once
+
 CONTRACT = walk.built_contract()
 OPERATIONS = CONTRACT.operations
 KEYED = [op for op in OPERATIONS if not op.public]

@@ -21,6 +21,7 @@ PRINTERS: list[dict[str, Any]] = [
     for name, model in zip(NAMES, MODELS, strict=True)
 ]
 FLAGS = ("--time-scale", "60")
+pytestmark = pytest.mark.once
 
 
 def messages(world: World, name: str, command: str) -> list[dict[str, Any]]:
