@@ -226,8 +226,9 @@ bambu_start(void *d, struct transfer *t)
 	if (a != ANSWER_ACCEPTED) {
 		session_answer(b->s, a, words);
 	} else {
-		b->guard = (struct bambu_guard){
-		    .until_ms = clock_mono_ms() + GUARD_MS, .task_id = t->task_id};
+		b->guard = (struct bambu_guard){.until_ms = clock_mono_ms() +
+			GUARD_MS * session_gateway(b->s)->patience_pct / 100,
+		    .task_id = t->task_id};
 		if (!send_all(b, &messages, t))
 			finish(b, ANSWER_LOST, NULL);
 	}

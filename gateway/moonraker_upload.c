@@ -72,7 +72,13 @@ on_uploaded(void *ctx, const struct http_reply *r)
 	session_upload_done(m->s, end, words[0] ? words : NULL);
 }
 
-/* Into a folder of our own: nobody's file is replaced. */
+/* In a folder of our own: nobody's file is replaced. */
+static void
+remote_name(const struct transfer *t, char *out, size_t size)
+{
+	snprintf(out, size, FOLDER "/%.200s", t->filename);
+}
+
 void
 moonraker_upload(void *d, struct transfer *t)
 {
@@ -104,7 +110,7 @@ moonraker_upload(void *d, struct transfer *t)
 		session_upload_done(m->s, UPLOAD_BROKEN, NULL);
 		return;
 	}
-	snprintf(t->remote, sizeof(t->remote), FOLDER "/%.200s", t->filename);
+	remote_name(t, t->remote, sizeof(t->remote));
 	m->transfer = t;
 	m->upload = http_send(m->client, &r, on_uploaded, m);
 }
@@ -134,11 +140,15 @@ moonraker_upload_lost(struct moonraker *m)
 bool
 moonraker_is_job(const void *d, const struct transfer *t, const struct record *r)
 {
-	char file[sizeof(r->job.file)];
+	char path[sizeof(t->remote)], file[sizeof(r->job.file)];
 
 	(void)d;
-	reading_clean(str_from(t->remote), file, sizeof(file));
-	return r->job.present && file[0] && strcmp(file, r->job.file) == 0;
+	if (t->remote[0])
+		memcpy(path, t->remote, sizeof(path));
+	else /* another gateway brought it */
+		remote_name(t, path, sizeof(path));
+	reading_clean(str_from(path), file, sizeof(file));
+	return r->job.present && strcmp(file, r->job.file) == 0;
 }
 
 /* --- the camera ------------------------------------------------------------------------------- */

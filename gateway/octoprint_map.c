@@ -60,6 +60,8 @@ guess(const struct octo_state *o, enum printer_state to)
 {
 	if (to != PRINTER_IDLE)
 		return OUTCOME_FAILED;
+	if (!o->selected.path[0]) /* a cancel leaves the file selected, a restart does not */
+		return OUTCOME_FAILED;
 	return o->percent == 100 ? OUTCOME_COMPLETED : OUTCOME_CANCELLED;
 }
 

@@ -293,11 +293,14 @@ CREATE FUNCTION sec.queue_lock_printer(printer uuid) RETURNS uuid
 		SELECT p.id FROM app.printers AS p WHERE p.org_id = app.org() AND p.id = printer AND p.deleted_at IS NULL FOR NO KEY UPDATE;
 	END;
 
+-- Why it cannot be given anything now, files that somebody sends to it past the queue included.
 CREATE FUNCTION sec.queue_readiness(printer uuid) RETURNS jsonb
 	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	BEGIN ATOMIC
 		SELECT app.printer_readiness(p.id, p.enabled, p.maintenance, p.drain, s.connection, s.state, q.plate_cleared, q.plate_since,
-				app.queue_policy())
+				app.queue_policy()) || CASE WHEN EXISTS (SELECT FROM sec.printer_tasks AS t WHERE t.printer_id = p.id AND t.kind = 'printer.send')
+					AND NOT EXISTS (SELECT FROM app.queue_items AS i WHERE i.org_id = p.org_id AND i.assigned_printer = p.id AND i.state = 'dispatching')
+				THEN jsonb_build_array(app.queue_reason('printer_busy', 'transient', NULL, NULL, '"sending"')) ELSE '[]' END
 			FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id
 			JOIN app.queue_printers AS q ON q.org_id = p.org_id AND q.printer_id = p.id
 			WHERE p.org_id = app.org() AND p.id = printer;

@@ -253,6 +253,12 @@ SELECT pg_temp.su('SELECT sec.queue_repair()');
 SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
 	'eligible', 'as it is by couriers, in steps');
 
+-- What somebody sends past the queue.
+SELECT pg_temp.api(format('SELECT sec.task_create(%L, ''printer.send'', %L, ''1 minute'', false) AS id', pg_temp.id('second'),
+	jsonb_build_object('file_id', pg_temp.id('a_print_file'), 'start', true)));
+SELECT ok(pg_temp.api(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('second'))) -> 0 -> 'counts' -> 'reasons' @> '[{"code": "printer_busy"}]',
+	'a printer that is being sent a file is busy');
+
 -- Others.
 SELECT is(pg_temp.api(sql, 'b'), wanted, what) FROM (VALUES
 	('SELECT count(*) AS n FROM app.queue_rows WHERE name LIKE ''i%''', '[{"n": 0}]'::jsonb, 'another organisation sees no item'),
