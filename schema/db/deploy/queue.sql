@@ -414,8 +414,10 @@ BEGIN
 				jsonb_build_object('changed', (SELECT jsonb_agg(k ORDER BY k) FROM jsonb_object_keys(changes) AS k)) ELSE '{}' END
 			|| CASE WHEN verb IN ('failed', 'requeued', 'start_unknown', 'cancelled') THEN jsonb_build_object('error', one -> 'last_error')
 				ELSE '{}' END);
-	INSERT INTO app.queue_history (org_id, item_id, event, from_state, to_state, generation, target_printer, detail)
-		VALUES ((one ->> 'org_id')::uuid, (one ->> 'id')::uuid, verb, was ->> 'state', is_now ->> 'state', (one ->> 'generation')::int,
+	INSERT INTO app.queue_history (org_id, item_id, at, event, from_state, to_state, generation, target_printer, detail)
+		VALUES ((one ->> 'org_id')::uuid, (one ->> 'id')::uuid,
+			clock_timestamp() + (app.now() - now()), -- not when the transaction began, perhaps before another's that went first
+			verb, was ->> 'state', is_now ->> 'state', (one ->> 'generation')::int,
 			coalesce(is_now ->> 'assigned_printer', was ->> 'assigned_printer')::uuid,
 			CASE WHEN verb IN ('failed', 'requeued', 'start_unknown', 'cancelled') THEN nullif(one -> 'last_error', 'null')
 				WHEN verb = 'updated' THEN changes WHEN verb = 'assigned' THEN jsonb_build_object('override', one -> 'override') END);
