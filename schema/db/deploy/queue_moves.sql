@@ -1154,7 +1154,7 @@ END
 $$;
 
 -- One organisation's queue: the next one after `after`. next: what to give as `after` the next time, NULL when all have
--- been seen. sent: how many items were. failure: an SQLSTATE, when nothing could be done; it holds up no other organisation.
+-- been seen. sent: how many items were; none of a suspended organisation. failure: an SQLSTATE, when nothing could be done; it holds up no other organisation.
 CREATE FUNCTION sec.queue_tick(after uuid, OUT next uuid, OUT sent int, OUT failure text)
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -1168,8 +1168,10 @@ BEGIN
 	PERFORM set_config('app.org_id', next::text, true);
 	IF EXISTS (SELECT FROM app.queue_items AS i WHERE i.org_id = next AND i.need_id IS NOT NULL) THEN
 		BEGIN
-			sent := (SELECT count(*) FROM sec.queue_match_fleet(25, true));
 			PERFORM sec.queue_stop_late();
+			IF EXISTS (SELECT FROM app.organizations AS o WHERE o.org_id = next AND o.state = 'active') THEN
+				sent := (SELECT count(*) FROM sec.queue_match_fleet(25, true));
+			END IF;
 			PERFORM sec.queue_tell_standing();
 			PERFORM sec.queue_repair();
 		EXCEPTION WHEN OTHERS THEN

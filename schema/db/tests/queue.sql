@@ -253,6 +253,19 @@ SELECT pg_temp.su('SELECT sec.queue_repair()');
 SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
 	'eligible', 'as it is by couriers, in steps');
 
+-- Couriers send by themselves what may be sent, but nothing of an organisation that is suspended.
+SELECT pg_temp.api('SELECT sec.queue_settings_update(''{"auto_dispatch": true}'', NULL)');
+SELECT pg_temp.act('i5', 'release');
+SELECT pg_temp.su('UPDATE app.organizations SET state = ''suspended'' WHERE slug = ''a''');
+SELECT pg_temp.su('SELECT sec.queue_tick(NULL)');
+SELECT is((pg_temp.item('i5')).state, 'queued', 'suspended: it waits');
+SELECT pg_temp.su('UPDATE app.organizations SET state = ''active'' WHERE slug = ''a''');
+SELECT pg_temp.su('SELECT sec.queue_tick(NULL)');
+SELECT is((pg_temp.item('i5')).state, 'dispatching', 'active again: it goes');
+SELECT is(pg_temp.sent('i5', 'cancelled'), 'cancelled', 'and is called off');
+SELECT is(pg_temp.act('i5', 'retry'), 'queued', 'for what follows');
+SELECT pg_temp.act('i5', 'hold');
+
 -- What somebody sends past the queue.
 SELECT pg_temp.api(format('SELECT sec.task_create(%L, ''printer.send'', %L, ''1 minute'', false) AS id', pg_temp.id('second'),
 	jsonb_build_object('file_id', pg_temp.id('a_print_file'), 'start', true)));
