@@ -378,6 +378,7 @@ main(int argc, char **argv)
 	s->secret = getenv("DRIVER_SECRET");
 	must(s->secret != NULL);
 	s->gateway.loop = config.loop = loop_new();
+	s->gateway.patience_pct = 100;
 	config.http = http_new(config.loop);
 	s->retry = (struct timer){.fn = on_retry, .ctx = s};
 	s->orders = (struct watch){.fn = on_orders, .ctx = s};
