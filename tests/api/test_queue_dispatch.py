@@ -185,10 +185,10 @@ def test_kinds_of_files(org: Org) -> None:
 
 
 def test_alternatives_are_for_their_models(org: Org) -> None:
-    small, large, other = (ready_printer(org, name=n, model=m) for n, m in (("a", "A1 mini"), ("b", "X1C"), ("c", "P1S")))
-    for_small, for_large = queues.sliced(org, {"printer_model": "A1 mini"}), queues.sliced(org, {"printer_model": "X1C"})
+    small, large, other = (ready_printer(org, name=n, model=m) for n, m in (("a", "X1"), ("b", "X1C"), ("c", "P1S")))
+    for_small, for_large = queues.sliced(org, {"printer_model": "X1"}), queues.sliced(org, {"printer_model": "X1C"})
     item = make_item(org, name="x", file_id=None, alternatives=[
-        {"file_id": for_small, "models": ["A1 mini"]}, {"file_id": for_large, "models": ["X1C"]}])  # fmt: skip
+        {"file_id": for_small, "models": ["X1"]}, {"file_id": for_large, "models": ["X1C"]}])  # fmt: skip
     assert [codes(m["reasons"]) for m in matches(org, item["id"])] == [[], [], ["model_mismatch"]]
     assert match(org, item["id"], other)["state"] == "blocked"
     assert job(org, assign(org, item["id"], large).json())["file_id"] == for_large
@@ -590,11 +590,11 @@ def dispatch(org: Org, body: Any = None) -> list[dict[str, Any]]:
 
 
 def test_dispatch(org: Org) -> None:
-    small, large = ready_printer(org, model="A1 mini"), ready_printer(org, model="X1C")
+    small, large = ready_printer(org, model="X1"), ready_printer(org, model="X1C")
     busy = ready_printer(org, state="printing")
     a = make_item(org, requirements={"models": ["X1C"]})["id"]
     b = make_item(org, requirements={"models": ["X1C"]})["id"]
-    c = make_item(org, requirements={"models": ["A1 mini"]})["id"]
+    c = make_item(org, requirements={"models": ["X1"]})["id"]
     rows = dispatch(org)
     assert {r["queue_item_id"]: r["printer_id"] for r in rows} == {a: large, c: small}
     assert {r["generation"] for r in rows} == {1}

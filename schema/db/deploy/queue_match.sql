@@ -102,6 +102,12 @@ BEGIN
 END
 $$;
 
+-- Bambu's models that print 3MF alone, and no .gcode, by the keys of their names and of the maker's codes: gateway/bambu_model.c.
+CREATE FUNCTION app.prints_3mf_alone(protocol text, model_key text) RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN protocol = 'bambu' AND model_key IN ('a1', 'a1mini', 'a1m', 'a2l', 'p2s', 'x2d', 'h2d', 'h2dpro', 'h2s', 'h2c', 'n1', 'n2s', 'n6', 'n7', 'n9',
+		'o1c', 'o1c2', 'o1d', 'o1s');
+
 -- Can it print the file at all, and was the file made for it?
 CREATE FUNCTION app.queue_match_file(need jsonb, v jsonb, f jsonb) RETURNS jsonb
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -122,6 +128,8 @@ BEGIN
 			jsonb_path_query_array(need, '$.variants[*].models[*]'), f -> 'model'));
 	ELSIF NOT app.prints_kind(f ->> 'protocol', v ->> 'kind') THEN
 		RETURN jsonb_build_array(app.queue_reason('file_format_mismatch', 'hard', NULL, v -> 'kind', f -> 'protocol'));
+	ELSIF v ->> 'kind' = 'gcode' AND app.prints_3mf_alone(f ->> 'protocol', model) THEN
+		RETURN jsonb_build_array(app.queue_reason('file_format_mismatch', 'hard', NULL, v -> 'kind', f -> 'model'));
 	ELSIF v -> 'models' <> 'null' OR made_for IS NULL OR made_for = model THEN
 		RETURN '[]';
 	END IF;

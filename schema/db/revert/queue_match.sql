@@ -28,6 +28,7 @@ DROP FUNCTION app.queue_match_slots(jsonb, jsonb);
 DROP FUNCTION app.queue_match_machine(jsonb, jsonb, jsonb);
 DROP FUNCTION app.queue_match_least(text, text, jsonb, jsonb, boolean);
 DROP FUNCTION app.queue_match_file(jsonb, jsonb, jsonb);
+DROP FUNCTION app.prints_3mf_alone(text, text);
 DROP FUNCTION app.queue_match_target(jsonb, jsonb);
 DROP FUNCTION app.queue_variant(jsonb, text);
 DROP FUNCTION app.queue_input_version(app.printers, app.printer_status);

@@ -33,6 +33,8 @@ SELECT is(pg_temp.verdict(req, variants, facts), wanted, what) FROM (VALUES
 	('{"tags": ["b"]}', pg_temp.file(), pg_temp.facts(), 'eligible:', 'has the tag'),
 	('{"tags": ["a", "c"]}', pg_temp.file(), pg_temp.facts(), 'blocked: missing_tags!', 'lacks one of the tags'),
 	('{}', pg_temp.file('{"kind": "bgcode"}'), pg_temp.facts(), 'blocked: file_format_mismatch!', 'a kind it does not print'),
+	('{}', pg_temp.file('{"kind": "gcode"}'), pg_temp.facts(), 'eligible:', 'an X1 prints plain G-code'),
+	('{}', pg_temp.file('{"kind": "gcode"}'), pg_temp.facts('{"model": "A1", "model_key": "a1"}'), 'blocked: file_format_mismatch!', 'an A1 does not'),
 	('{}', pg_temp.file(), pg_temp.facts('{"upload": false}'), 'blocked: protocol_unsupported!', 'a provider without uploads'),
 	('{}', pg_temp.file('{"model": "Bambu Lab P1S", "model_key": "p1s"}'), pg_temp.facts(), 'blocked: model_mismatch!', 'sliced for another known model'),
 	('{}', pg_temp.file('{"model": "MK4", "model_key": "mk4"}'), pg_temp.facts(), 'blocked: model_mismatch!', 'of another maker'),
