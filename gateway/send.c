@@ -194,7 +194,8 @@ task_uploaded(struct task *t, enum upload_end end)
 		tasks_upload_progress(t->ts, t->transfer.size);
 		t->stage = STAGE_MARKING;
 		t->deadline_ms = tasks_within(t->ts, RETRY_MS);
-	} else if (end == UPLOAD_BROKEN && t->tries < TRIES) {
+	} else if ((end == UPLOAD_BROKEN || end == UPLOAD_BUSY) && t->tries < TRIES) {
+		/* busy: perhaps with the rest of an upload that was called off */
 		t->stage = STAGE_READY;
 		t->again_ms = tasks_within(t->ts, PAUSE_MS);
 		t->deadline_ms = tasks_within(t->ts, RETRY_MS);

@@ -125,7 +125,7 @@ CREATE POLICY tenant ON app.queue_matches
 GRANT SELECT ON app.queue_matches TO soloprint_api;
 
 -- generation: of the assignment, counted over the item's life. assigned_printer: the printer that it holds, or that it held
--- when it ended. need_id: while it has not ended, then waited_need. allowed_printers: those of the key that made it, when that is limited to some. not_before: after a send
+-- when it ended. need_id: while it has not ended, then waited_need. allowed_printers: those of the key that made it, when that is limited to some. refused_by: printers that did not take its file: they are passed over. not_before: after a send
 -- that failed. rank: the order of the queue, by priority and position (which is a time in microseconds, until reordered).
 CREATE TABLE app.queue_items (
 	org_id uuid NOT NULL DEFAULT app.org(),
@@ -156,6 +156,7 @@ CREATE TABLE app.queue_items (
 	filament_weight_mg bigint,
 	requested_by uuid DEFAULT app.principal(),
 	allowed_printers uuid[],
+	refused_by uuid[] NOT NULL DEFAULT '{}',
 	generation int NOT NULL DEFAULT 0,
 	assigned_printer uuid,
 	assigned_at timestamptz,
@@ -388,7 +389,7 @@ DECLARE
 	was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
 	is_now jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
 	one jsonb := coalesce(is_now, was);
-	derived CONSTANT text[] := '{rank,need_id,waited_need,has_file,estimated_time_s,filament_weight_mg,print_id,not_before}';
+	derived CONSTANT text[] := '{rank,need_id,waited_need,has_file,estimated_time_s,filament_weight_mg,print_id,not_before,refused_by}';
 	changes jsonb := sec.row_changes(was - derived, is_now - derived);
 	moved boolean := was ->> 'state' IS DISTINCT FROM is_now ->> 'state';
 	verb text := CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'DELETE' THEN 'deleted' ELSE 'updated' END;

@@ -94,7 +94,7 @@ BEGIN
 				FROM jsonb_array_elements(CASE jsonb_typeof(body -> 'alternatives') WHEN 'array' THEN body -> 'alternatives' ELSE '[]' END)
 					WITH ORDINALITY AS x (v, n);
 	END IF;
-	UPDATE app.queue_items AS i SET has_file = EXISTS (SELECT FROM app.queue_item_files AS q WHERE q.org_id = i.org_id AND q.item_id = i.id)
+	UPDATE app.queue_items AS i SET refused_by = '{}', has_file = EXISTS (SELECT FROM app.queue_item_files AS q WHERE q.org_id = i.org_id AND q.item_id = i.id)
 		WHERE i.org_id = app.org() AND i.id = item;
 END
 $$;
@@ -378,7 +378,7 @@ $$;
 -- May an item that is ready start on this printer, whose last print ended so?
 CREATE FUNCTION app.queue_may_start(i app.queue_items, printer uuid, last_outcome text) RETURNS boolean
 	LANGUAGE sql STABLE
-	RETURN app.may_use_printer(i.requested_by, i.allowed_printers, printer)
+	RETURN app.may_use_printer(i.requested_by, i.allowed_printers, printer) AND printer <> ALL (i.refused_by)
 		AND (NOT i.require_previous_success OR coalesce(last_outcome, 'completed') = 'completed');
 
 -- The queued items whose needs are among these, in the order of the policy. Shortest first lets nobody starve: who has
@@ -493,6 +493,7 @@ CREATE FUNCTION sec.queue_counts(printer uuid, readiness jsonb) RETURNS jsonb
 					('item_held', 'hard', w.held), ('item_draft', 'hard', w.state = 'draft'), ('approval_pending', 'hard', w.state = 'pending_approval'),
 					('no_file', 'hard', NOT w.has_file), ('scheduled_later', 'transient', greatest(w.start_after, w.not_before) > app.now()),
 					('outside_window', 'transient', w.windows <> '[]' AND NOT app.queue_in_window(w.windows, app.now(), w.zone)),
+					('printer_refused', 'hard', printer = ANY (w.refused_by)),
 					('requester_not_allowed', 'hard', NOT app.may_use_printer(w.requested_by, w.allowed_printers, printer)),
 					('previous_failed', 'transient', w.require_previous_success AND (SELECT q.last_outcome FROM app.queue_printers AS q
 						WHERE q.org_id = app.org() AND q.printer_id = printer) <> 'completed')) AS c (code, severity, holds)
@@ -696,7 +697,7 @@ BEGIN
 		PERFORM sec.queue_need_room(1);
 		UPDATE app.queue_items AS x SET state = 'queued', ended_at = NULL, started_at = NULL, assigned_printer = NULL, assigned_at = NULL,
 				override = false, auto_start = false, operation_id = NULL, print_id = NULL, attempts = 0, not_before = NULL, last_error = NULL,
-				cancel_requested_at = NULL, queued_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
+				refused_by = '{}', cancel_requested_at = NULL, queued_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
 		PERFORM sec.queue_refresh_item(i.id);
 	ELSIF action = 'complete' AND i.state = 'assigned' THEN
 		UPDATE app.queue_items AS x SET state = outcome, ended_at = app.now(), started_at = coalesce(x.started_at, x.assigned_at)
@@ -718,6 +719,7 @@ BEGIN
 		UPDATE app.queue_items AS x SET state = outcome, ended_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSIF action = 'recompute' THEN
 		IF NOT app.queue_ended(i.state) THEN
+			UPDATE app.queue_items AS x SET refused_by = '{}' WHERE x.org_id = i.org_id AND x.id = i.id AND x.refused_by <> '{}';
 			PERFORM sec.queue_refresh_item(i.id);
 			PERFORM sec.queue_rematch(ARRAY(SELECT x.need_id FROM app.queue_items AS x WHERE x.org_id = i.org_id AND x.id = i.id), NULL);
 		END IF;
@@ -880,6 +882,14 @@ CREATE FUNCTION sec.queue_own_print(i app.queue_items, print uuid) RETURNS void
 				AND d.org_id = i.org_id AND d.item_id = i.id AND d.generation = i.generation;
 	END;
 
+-- Another printer than the one it has may take the item.
+CREATE FUNCTION sec.queue_has_other(i app.queue_items) RETURNS boolean
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT EXISTS (SELECT FROM app.queue_matches AS m WHERE m.org_id = i.org_id AND m.need_id = i.need_id AND m.printer_id <> i.assigned_printer
+			AND m.state = ANY (app.queue_good(app.queue_policy())) AND app.queue_may_start(i, m.printer_id, NULL));
+	END;
+
 -- A send has ended. When nobody knows whether the printer started, nothing is sent again: somebody has to look.
 CREATE FUNCTION sec.queue_follow_send() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -909,12 +919,13 @@ BEGIN
 		UPDATE app.queue_items AS x SET state = 'cancelled', ended_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSIF code IN ('start_unknown', 'not_confirmed', 'outcome_unknown', 'printer_gone', 'gateway_lost') THEN
 		UPDATE app.queue_items AS x SET state = 'start_unknown', last_error = told WHERE x.org_id = i.org_id AND x.id = i.id;
-	ELSIF code = 'file_gone' OR i.attempts + (code NOT IN ('printer_busy', 'expired'))::int >= (app.queue_policy()).max_attempts
+	ELSIF code = 'file_gone' OR code IN ('upload_refused', 'unsupported_by_printer') AND NOT sec.queue_has_other(i) OR i.attempts + (code NOT IN ('printer_busy', 'expired'))::int >= (app.queue_policy()).max_attempts
 			AND code NOT IN ('printer_busy', 'expired') THEN
 		UPDATE app.queue_items AS x SET state = 'failed', ended_at = app.now(), attempts = x.attempts + 1, last_error = told
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSE
-		UPDATE app.queue_items AS x SET attempts = x.attempts + (code NOT IN ('printer_busy', 'expired'))::int, last_error = told
+		UPDATE app.queue_items AS x SET attempts = x.attempts + (code NOT IN ('printer_busy', 'expired'))::int, last_error = told,
+				refused_by = CASE WHEN code IN ('upload_refused', 'unsupported_by_printer') THEN x.refused_by || x.assigned_printer ELSE x.refused_by END
 			WHERE x.org_id = i.org_id AND x.id = i.id RETURNING x.* INTO i;
 		IF i.cancel_requested_at IS NOT NULL THEN
 			UPDATE app.queue_items AS x SET state = 'cancelled', ended_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
@@ -1184,7 +1195,7 @@ END
 $$;
 INSERT INTO sec.timers (name, every) VALUES ('queue', '1 second');
 
-GRANT EXECUTE ON FUNCTION app.queue_faults(jsonb, uuid), app.queue_file_faults(uuid, int, text), app.queue_settings_faults(jsonb),
+GRANT EXECUTE ON FUNCTION app.queue_may_start(app.queue_items, uuid, text), app.queue_faults(jsonb, uuid), app.queue_file_faults(uuid, int, text), app.queue_settings_faults(jsonb),
 	app.queue_without(jsonb, text[]), sec.queue_create(uuid, jsonb), sec.queue_update(uuid, jsonb, int[]), sec.queue_delete(uuid, int[]),
 	sec.queue_act(uuid, text, jsonb), sec.queue_duplicate(uuid, uuid), sec.queue_reorder(uuid[], bigint), sec.queue_bulk(uuid[], text, jsonb),
 	sec.queue_assign(uuid, uuid, boolean, boolean), sec.dispatch_next(uuid), sec.queue_dispatch(int), sec.clear_plate(uuid),

@@ -68,16 +68,18 @@ GRANT SELECT ON app.queue_rows TO soloprint_api;
 CREATE VIEW app.queue_eligible_rows WITH (security_invoker = true) AS
 	SELECT m.org_id AS _org_id, i.id AS _item_id, p.id AS _printer_id, i.rank AS _rank, i.id AS queue_item_id, i.name AS item_name,
 		p.id AS printer_id, p.name AS printer_name,
-		CASE WHEN a.may THEN m.state ELSE 'blocked' END AS state,
-		a.may AND m.state <> 'blocked' AND x.passing = '[]' AND x.own = '[]' AND x.previous = '[]' AS ready,
+		CASE WHEN a.may AND NOT a.refused THEN m.state ELSE 'blocked' END AS state,
+		a.may AND NOT a.refused AND m.state <> 'blocked' AND x.passing = '[]' AND x.own = '[]' AND x.previous = '[]' AS ready,
 		m.reasons || CASE WHEN a.may THEN '[]' ELSE jsonb_build_array(app.queue_reason('requester_not_allowed', 'hard', NULL, NULL, NULL)) END
+			|| CASE WHEN a.refused THEN jsonb_build_array(app.queue_reason('printer_refused', 'hard', NULL, NULL, NULL)) ELSE '[]' END
 			|| x.own || x.passing || x.previous AS reasons, m.computed_at, m.input_version
 	FROM app.queue_items AS i JOIN app.queue_matches AS m ON m.org_id = i.org_id AND m.need_id = i.need_id
 		JOIN app.printers AS p ON p.org_id = m.org_id AND p.id = m.printer_id
 		JOIN app.printer_status AS s ON s.org_id = m.org_id AND s.printer_id = m.printer_id
 		JOIN app.queue_printers AS q ON q.org_id = m.org_id AND q.printer_id = m.printer_id
 		CROSS JOIN LATERAL (SELECT app.queue_policy() AS policy OFFSET 0) AS y
-		CROSS JOIN LATERAL (SELECT app.may_use_printer(i.requested_by, i.allowed_printers, p.id) AS may) AS a
+		CROSS JOIN LATERAL (SELECT app.may_use_printer(i.requested_by, i.allowed_printers, p.id) AS may,
+			p.id = ANY (i.refused_by) AS refused) AS a
 		CROSS JOIN LATERAL (SELECT app.printer_readiness(p.id, p.enabled, p.maintenance, p.drain, s.connection, s.state, q.plate_cleared,
 				q.plate_since, y.policy) AS passing, app.queue_item_reasons(i, (y.policy).timezone) AS own,
 			CASE WHEN i.require_previous_success AND q.last_outcome <> 'completed'
@@ -157,7 +159,7 @@ BEGIN
 				FROM unnest(ids) WITH ORDINALITY AS f (id, n)
 				JOIN app.queue_matches AS m ON m.org_id = i.org_id AND m.need_id = i.need_id AND m.printer_id = f.id
 				WHERE free[f.n] IS NOT NULL AND m.state = ANY (app.queue_good(policy))
-					AND app.may_use_printer(i.requested_by, i.allowed_printers, f.id)
+					AND app.queue_may_start(i, f.id, NULL)
 				ORDER BY greatest(free[f.n], i.start_after, i.not_before, app.now()), m.state = 'unknown', f.n LIMIT 1;
 		END IF;
 		IF best IS NOT NULL THEN

@@ -21,6 +21,7 @@ DROP FUNCTION sec.queue_follow_print();
 DROP FUNCTION sec.queue_item_of_print(app.prints);
 DROP FUNCTION app.queue_same_name(text, text);
 DROP FUNCTION sec.queue_follow_send();
+DROP FUNCTION sec.queue_has_other(app.queue_items);
 DROP FUNCTION sec.queue_own_print(app.queue_items, uuid);
 DROP FUNCTION sec.queue_settings_update(jsonb, int[]);
 DROP FUNCTION sec.clear_plate(uuid);

@@ -255,6 +255,22 @@ SELECT pg_temp.su('SELECT sec.queue_repair()');
 SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
 	'eligible', 'as it is by couriers, in steps');
 
+-- A printer that does not take the file is passed over, and asked again when somebody says so; when it was the only one, that was it.
+SELECT pg_temp.api('SELECT sec.queue_settings_update(''{"max_attempts": 3}'', NULL)');
+SELECT pg_temp.keep('third', pg_temp.api('INSERT INTO app.printers (name, protocol, model) VALUES (''Third'', ''bambu'', ''X1C'') RETURNING id'));
+SELECT pg_temp.api(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('second')));
+SELECT is(pg_temp.sent('i5', 'failed', 'upload_refused'), 'queued', 'refused by one of two');
+SELECT pg_temp.su('UPDATE app.queue_items SET not_before = NULL WHERE org_id = app.org()');
+SELECT ok(pg_temp.api(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('second'))) -> 0 -> 'counts' -> 'reasons' @> '[{"code": "printer_refused", "items": 1}]',
+	'not once more');
+SELECT is(pg_temp.api(format('SELECT v.state, v.reasons -> 0 ->> ''code'' AS code FROM app.queue_eligible_rows AS v WHERE v._item_id = %L AND v._printer_id = %L',
+	pg_temp.id('i5'), pg_temp.id('second'))), '[{"code": "printer_refused", "state": "blocked"}]', 'and it is told');
+SELECT pg_temp.act('i5', 'recompute');
+SELECT pg_temp.api(format('UPDATE app.printers SET deleted_at = app.now() WHERE id = %L RETURNING id', pg_temp.id('third')));
+SELECT is(pg_temp.api(format('SELECT * FROM sec.dispatch_next(%L)', pg_temp.id('second'))) -> 0 ->> 'queue_item_id', pg_temp.id('i5')::text, 'asked again');
+SELECT is(pg_temp.sent('i5', 'failed', 'upload_refused'), 'failed', 'refused by the only one');
+SELECT is(pg_temp.act('i5', 'retry'), 'queued', 'tried again');
+
 -- Couriers send by themselves what may be sent, but nothing of an organisation that is suspended.
 SELECT pg_temp.api('SELECT sec.queue_settings_update(''{"auto_dispatch": true}'', NULL)');
 SELECT pg_temp.act('i5', 'release');
