@@ -360,7 +360,6 @@ def killer(stack: Stack, kill_gateway: Callable[[int], None], over: threading.Ev
         killed[name] += 1
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=pytest.mark.soak)])
 def test_hammer(queue_stack: Stack, org: Org, tmp_path: Path, seconds: float) -> None:
     print(f"SOLOPRINT_SEED={SEED}")
@@ -577,7 +576,6 @@ def in_some_order(q: Queue, calls: list[Call], seen: Any, busy: Callable[[Call],
     return False
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("rounds", [40, pytest.param(400, marks=pytest.mark.soak)])
 def test_what_happens_at_once_happens_in_some_order(queue_stack: Stack, org: Org, rounds: int) -> None:
     """I8: linearisable."""
@@ -592,7 +590,7 @@ def test_what_happens_at_once_happens_in_some_order(queue_stack: Stack, org: Org
         beside = {id(c): [d for d in calls if d is not c and d.began < c.ended and c.began < d.ended] for c in calls}
         overlapping += sum(map(len, beside.values()))
         seen = small.seen()
-        assert in_some_order(small.q, calls, seen, lambda c: {d.touches for d in beside[id(c)]}), "\n".join(  # noqa: B023
+        assert in_some_order(small.q, calls, seen, lambda c: {d.touches for d in beside[id(c)]}), "I8: in no order\n" + "\n".join(  # noqa: B023
             ["no order explains", *map(str, said(small.q)), "→", *map(str, sorted(calls, key=lambda c: c.began)), "→", *map(str, seen)]
         )  # fmt: skip
         if len(calls) <= 5:
@@ -783,7 +781,6 @@ def test_a_missing_safeguard_is_noticed(databases: Callable[[], Ctl], tmp_path: 
 # --- last, since a real gateway takes every printer there is ---------------------------------------------
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.soak)])
 def test_hammer_with_a_real_gateway(queue_stack: Stack, org: Org, tmp_path: Path, seconds: float) -> None:
     """And printers that speak: slower, and each file has an item of its own, so that the printers' requests tell whose start it was."""
