@@ -1061,12 +1061,12 @@ CREATE TRIGGER z_queue_gone AFTER UPDATE OF deleted_at ON app.printers
 
 -- --- what couriers do ---------------------------------------------------------------------------
 
--- How a need stands with the printers now, and how many of them are ready.
-CREATE FUNCTION sec.queue_standing(need uuid) RETURNS jsonb
+-- How a need stands with the printers, and how many of them are ready. passing: of each printer, by its id, sec.queue_readiness.
+CREATE FUNCTION sec.queue_standing(need uuid, passing jsonb) RETURNS jsonb
 	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	BEGIN ATOMIC
 		WITH m AS MATERIALIZED (
-			SELECT x.state, x.reasons, CASE WHEN x.state <> 'blocked' THEN sec.queue_readiness(x.printer_id) ELSE '[]' END AS passing
+			SELECT x.state, x.reasons, CASE WHEN x.state <> 'blocked' THEN coalesce(queue_standing.passing -> x.printer_id::text, '[]') ELSE '[]' END AS passing
 				FROM app.queue_matches AS x WHERE x.org_id = app.org() AND x.need_id = need
 		)
 		SELECT jsonb_build_object('eligible', count(*) FILTER (WHERE m.state = 'eligible'), 'unknown', count(*) FILTER (WHERE m.state = 'unknown'),
@@ -1084,11 +1084,14 @@ CREATE FUNCTION sec.queue_tell_standing() RETURNS void
 DECLARE
 	d record;
 	standing jsonb;
+	passing jsonb;
 BEGIN
 	FOR d IN SELECT x.id, x.told FROM app.queue_needs AS x WHERE x.org_id = app.org() AND (x.told_at > app.now() - '30 s'::interval) IS NOT TRUE
 			AND EXISTS (SELECT FROM app.queue_items AS i WHERE i.org_id = x.org_id AND i.need_id = x.id AND i.state = 'queued')
 			ORDER BY x.told_at NULLS FIRST LIMIT 50 FOR NO KEY UPDATE SKIP LOCKED LOOP
-		standing := sec.queue_standing(d.id);
+		passing := coalesce(passing, (SELECT jsonb_object_agg(p.id, sec.queue_readiness(p.id)) FROM app.printers AS p
+			WHERE p.org_id = app.org() AND p.deleted_at IS NULL), '{}');
+		standing := sec.queue_standing(d.id, passing);
 		UPDATE app.queue_needs AS x SET told = standing, told_at = app.now() WHERE x.org_id = app.org() AND x.id = d.id;
 		IF d.told IS DISTINCT FROM standing THEN
 			INSERT INTO app.queue_history (need_id, event, detail) VALUES (d.id, 'standing', standing);
@@ -1123,7 +1126,8 @@ BEGIN
 END
 $$;
 
--- What was missed: printers that came while a need did, and prints that no gateway has told of.
+-- What was missed: printers that came while a need did (neither transaction saw the other, so they are as old), and prints
+-- that no gateway has told of.
 CREATE FUNCTION sec.queue_repair() RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -1134,7 +1138,8 @@ DECLARE
 	n bigint;
 BEGIN
 	FOR d IN SELECT x.id, array_agg(p.id) AS printers FROM app.queue_needs AS x CROSS JOIN app.printers AS p
-			WHERE x.org_id = app.org() AND p.org_id = x.org_id AND p.deleted_at IS NULL
+			WHERE x.org_id = app.org() AND p.org_id = x.org_id AND p.deleted_at IS NULL AND p.created_at > app.now() - '1 hour'::interval
+				AND x.created_at BETWEEN p.created_at - '1 min'::interval AND p.created_at + '1 min'::interval
 				AND NOT EXISTS (SELECT FROM app.queue_matches AS m WHERE m.org_id = x.org_id AND m.need_id = x.id AND m.printer_id = p.id)
 			GROUP BY x.id LIMIT 100 LOOP
 		PERFORM sec.queue_rematch(ARRAY[d.id], d.printers);

@@ -13,7 +13,7 @@ DROP FUNCTION sec.queue_tick(uuid);
 DROP FUNCTION sec.queue_repair();
 DROP FUNCTION sec.queue_stop_late();
 DROP FUNCTION sec.queue_tell_standing();
-DROP FUNCTION sec.queue_standing(uuid);
+DROP FUNCTION sec.queue_standing(uuid, jsonb);
 DROP FUNCTION sec.queue_printer_gone();
 DROP FUNCTION sec.queue_follow_state();
 DROP FUNCTION sec.queue_mark_print();

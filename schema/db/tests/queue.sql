@@ -255,6 +255,12 @@ SELECT pg_temp.su('SELECT sec.queue_repair()');
 SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
 	'eligible', 'as it is by couriers, in steps');
 
+-- A printer and a need that came at once, and neither saw the other.
+SELECT pg_temp.su(format('DELETE FROM app.queue_matches WHERE printer_id = %L', pg_temp.id('second')));
+SELECT pg_temp.su('SELECT sec.queue_repair()');
+SELECT is((SELECT m.state FROM app.queue_matches AS m WHERE m.printer_id = pg_temp.id('second') AND m.need_id = (pg_temp.item('i5')).need_id),
+	'eligible', 'are matched by couriers');
+
 -- A printer that does not take the file is passed over, and asked again when somebody says so; when it was the only one, that was it.
 SELECT pg_temp.api('SELECT sec.queue_settings_update(''{"max_attempts": 3}'', NULL)');
 SELECT pg_temp.keep('third', pg_temp.api('INSERT INTO app.printers (name, protocol, model) VALUES (''Third'', ''bambu'', ''X1C'') RETURNING id'));
