@@ -69,6 +69,7 @@ int64_t job_backoff_ms(int64_t base_ms, int attempt, uint16_t random);
 struct timer {
 	const char *name;
 	void (*run)(struct courier *c);
+	bool often; /* every few seconds: its runs are no news */
 };
 
 extern const struct timer timers[];

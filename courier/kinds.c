@@ -18,12 +18,13 @@ const struct job_kind job_kinds[] = {
 };
 const size_t n_job_kinds = sizeof(job_kinds) / sizeof(job_kinds[0]) - 1;
 
+/* Name, function, often. */
 const struct timer timers[] = {
-    {"jobs_prune", timer_jobs_prune},           /* what ended long ago */
-    {"store_sweep", timer_store_sweep},         /* what is in the store and nobody's */
-    {"tasks_expire", timer_tasks_expire},       /* what no gateway began in time */
-    {"printer_history", timer_printer_history}, /* months to come, months gone by */
-    {"queue", timer_queue},                     /* what may be printed next, every second */
-    {NULL, NULL},                               /* the end */
+    {"jobs_prune", timer_jobs_prune, false},           /* what ended long ago */
+    {"store_sweep", timer_store_sweep, false},         /* what is in the store and nobody's */
+    {"tasks_expire", timer_tasks_expire, false},       /* what no gateway began in time */
+    {"printer_history", timer_printer_history, false}, /* months to come, months gone by */
+    {"queue", timer_queue, true},                      /* what may be printed next, every second */
+    {NULL, NULL, false},                               /* the end */
 };
 const size_t n_timers = sizeof(timers) / sizeof(timers[0]) - 1;

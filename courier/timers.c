@@ -52,7 +52,7 @@ timers_run(struct courier *c)
 		now = clock_mono_ms();
 		log_debug("timer begins", LOG_Z("timer", t->name));
 		t->run(c);
-		if (t->run != timer_queue) /* every second */
+		if (!t->often)
 			log_info("timer ran", LOG_Z("timer", t->name),
 			    LOG_I("ms", clock_mono_ms() - now));
 	}

@@ -222,7 +222,24 @@ BEGIN
 END
 $$;
 
+-- What last_error holds.
+CREATE FUNCTION app.queue_error(code text, message text) RETURNS jsonb
+	LANGUAGE sql STABLE PARALLEL SAFE
+	RETURN jsonb_build_object('code', code, 'message', message, 'at', app.rfc3339(app.now()));
+
 -- --- moving -------------------------------------------------------------------------------------
+
+-- The match of a need with a printer as both are now, whatever is stored.
+CREATE FUNCTION sec.queue_match_now(need uuid, printer uuid, OUT state text, OUT reasons jsonb, OUT variant int, OUT mapping jsonb, OUT facts jsonb)
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT r.state, r.reasons, r.variant, r.mapping, f.facts
+			FROM (SELECT app.queue_facts(p, s) AS facts FROM app.printers AS p
+				JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id
+				WHERE p.org_id = app.org() AND p.id = printer) AS f,
+				app.queue_needs AS d, app.queue_match(d.need, f.facts) AS r
+			WHERE d.org_id = app.org() AND d.id = queue_match_now.need;
+	END;
 
 -- Sends an assigned item's file to its printer and returns the operation. NULL: the printer cannot take it just now, the
 -- item stays assigned; or it can take it no more (another filament was loaded), and nobody insisted: back into the queue.
@@ -235,14 +252,10 @@ DECLARE
 	q record;
 	operation uuid;
 BEGIN
-	SELECT r.*, f.facts INTO m
-		FROM (SELECT app.queue_facts(p, s) AS facts FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id
-			WHERE p.org_id = i.org_id AND p.id = i.assigned_printer) AS f,
-			app.queue_needs AS d, app.queue_match(d.need, f.facts) AS r
-		WHERE d.org_id = i.org_id AND d.id = i.need_id;
+	SELECT * INTO m FROM sec.queue_match_now(i.need_id, i.assigned_printer);
 	IF m.state = 'blocked' AND NOT i.override THEN
-		UPDATE app.queue_items AS x SET last_error = jsonb_build_object('code', 'no_longer_eligible', 'message',
-				'The printer cannot take the item any more.', 'at', app.rfc3339(app.now())) WHERE x.org_id = i.org_id AND x.id = i.id;
+		UPDATE app.queue_items AS x SET last_error = app.queue_error('no_longer_eligible',
+				'The printer cannot take the item any more.') WHERE x.org_id = i.org_id AND x.id = i.id;
 		PERFORM sec.queue_requeue(i, NULL);
 		RETURN NULL;
 	END IF;
@@ -348,9 +361,7 @@ BEGIN
 	IF i.state <> 'queued' AND NOT app.queue_waits(i.state) THEN
 		refused := jsonb_build_array(app.queue_reason('item_not_queued', 'hard', NULL, '"queued"', to_jsonb(i.state)));
 	ELSIF i.state = 'queued' THEN
-		SELECT r.reasons INTO hard FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id,
-				app.queue_needs AS d, app.queue_match(d.need, app.queue_facts(p, s)) AS r
-			WHERE p.org_id = i.org_id AND p.id = printer AND d.org_id = i.org_id AND d.id = i.need_id;
+		hard := (SELECT m.reasons FROM sec.queue_match_now(i.need_id, printer) AS m);
 		refused := refused || coalesce((SELECT jsonb_agg(r) FROM jsonb_array_elements(hard) AS r WHERE r ->> 'severity' = 'hard'), '[]');
 		IF NOT app.may_use_printer(i.requested_by, i.allowed_printers, printer) THEN
 			refused := refused || app.queue_reason('requester_not_allowed', 'hard', NULL, NULL, NULL);
@@ -418,19 +429,19 @@ CREATE FUNCTION app.queue_good(policy app.queue_settings) RETURNS text[]
 CREATE FUNCTION sec.queue_still(need uuid, printer uuid, good text[]) RETURNS boolean
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
-DECLARE
-	now_is text;
 BEGIN
-	SELECT r.state INTO now_is FROM app.printers AS p JOIN app.printer_status AS s ON s.org_id = p.org_id AND s.printer_id = p.id,
-			app.queue_needs AS d, app.queue_match(d.need, app.queue_facts(p, s)) AS r
-		WHERE p.org_id = app.org() AND p.id = queue_still.printer AND d.org_id = p.org_id AND d.id = queue_still.need;
-	IF now_is = ANY (good) THEN
+	IF (SELECT m.state FROM sec.queue_match_now(need, printer) AS m) = ANY (good) THEN
 		RETURN true;
 	END IF;
 	PERFORM sec.queue_rematch(ARRAY[need], ARRAY[printer]);
 	RETURN false;
 END
 $$;
+
+-- An item that was locked for a printer may still start there: others may have changed it until then.
+CREATE FUNCTION app.queue_still_may(got app.queue_items, needs uuid[], printer uuid, last_outcome text, zone text) RETURNS boolean
+	LANGUAGE sql STABLE
+	RETURN got.need_id = ANY (needs) AND app.queue_may_start(got, printer, last_outcome) AND app.queue_item_reasons(got, zone) = '[]';
 
 -- The first item that may start on the printer, locked; others' items under way are passed over, unless nothing else is left.
 CREATE FUNCTION sec.queue_pick(printer uuid, policy app.queue_settings) RETURNS app.queue_items
@@ -456,8 +467,7 @@ BEGIN
 			OR NOT sec.queue_still(i.need_id, printer, app.queue_good(policy));
 		SELECT * INTO got FROM app.queue_items AS x WHERE x.org_id = i.org_id AND x.id = i.id AND x.state = 'queued' AND NOT x.held
 			FOR NO KEY UPDATE SKIP LOCKED;
-		IF FOUND AND got.need_id = ANY (needs) AND app.queue_may_start(got, printer, last)
-				AND app.queue_item_reasons(got, policy.timezone) = '[]' THEN
+		IF FOUND AND app.queue_still_may(got, needs, printer, last, policy.timezone) THEN
 			CLOSE c;
 			RETURN got;
 		END IF;
@@ -467,8 +477,7 @@ BEGIN
 	FOR i IN SELECT x.* FROM app.queue_items AS x WHERE x.org_id = app.org() AND x.id = ANY (passed) ORDER BY x.rank, x.id LOOP
 		SELECT * INTO got FROM app.queue_items AS x WHERE x.org_id = i.org_id AND x.id = i.id AND x.state = 'queued' AND NOT x.held
 			FOR NO KEY UPDATE;
-		IF FOUND AND got.need_id = ANY (needs) AND app.queue_may_start(got, printer, last)
-				AND app.queue_item_reasons(got, policy.timezone) = '[]' THEN
+		IF FOUND AND app.queue_still_may(got, needs, printer, last, policy.timezone) THEN
 			RETURN got;
 		END IF;
 	END LOOP;
@@ -898,6 +907,8 @@ DECLARE
 	i app.queue_items;
 	code CONSTANT text := coalesce(NEW.error ->> 'code', '');
 	told CONSTANT jsonb := NEW.error || jsonb_build_object('at', app.rfc3339(app.now()));
+	counts CONSTANT boolean := code NOT IN ('printer_busy', 'expired'); -- as an attempt
+	refusal CONSTANT boolean := code IN ('upload_refused', 'unsupported_by_printer');
 	running uuid;
 BEGIN
 	SELECT * INTO i FROM app.queue_items AS x WHERE x.org_id = NEW.org_id AND x.operation_id = NEW.id FOR NO KEY UPDATE;
@@ -919,13 +930,13 @@ BEGIN
 		UPDATE app.queue_items AS x SET state = 'cancelled', ended_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSIF code IN ('start_unknown', 'not_confirmed', 'outcome_unknown', 'printer_gone', 'gateway_lost') THEN
 		UPDATE app.queue_items AS x SET state = 'start_unknown', last_error = told WHERE x.org_id = i.org_id AND x.id = i.id;
-	ELSIF code = 'file_gone' OR code IN ('upload_refused', 'unsupported_by_printer') AND NOT sec.queue_has_other(i) OR i.attempts + (code NOT IN ('printer_busy', 'expired'))::int >= (app.queue_policy()).max_attempts
-			AND code NOT IN ('printer_busy', 'expired') THEN
+	ELSIF code = 'file_gone' OR refusal AND NOT sec.queue_has_other(i)
+			OR counts AND i.attempts + 1 >= (app.queue_policy()).max_attempts THEN
 		UPDATE app.queue_items AS x SET state = 'failed', ended_at = app.now(), attempts = x.attempts + 1, last_error = told
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSE
-		UPDATE app.queue_items AS x SET attempts = x.attempts + (code NOT IN ('printer_busy', 'expired'))::int, last_error = told,
-				refused_by = CASE WHEN code IN ('upload_refused', 'unsupported_by_printer') THEN x.refused_by || x.assigned_printer ELSE x.refused_by END
+		UPDATE app.queue_items AS x SET attempts = x.attempts + counts::int, last_error = told,
+				refused_by = CASE WHEN refusal THEN x.refused_by || x.assigned_printer ELSE x.refused_by END
 			WHERE x.org_id = i.org_id AND x.id = i.id RETURNING x.* INTO i;
 		IF i.cancel_requested_at IS NOT NULL THEN
 			UPDATE app.queue_items AS x SET state = 'cancelled', ended_at = app.now() WHERE x.org_id = i.org_id AND x.id = i.id;
@@ -993,13 +1004,13 @@ BEGIN
 				started_at = coalesce(x.started_at, greatest(app.now(), x.cancel_requested_at + '1 us'::interval)), last_error = NULL
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSIF ended AND NEW.state = 'unknown' AND i.state <> 'start_unknown' THEN
-		UPDATE app.queue_items AS x SET state = 'start_unknown', print_id = NEW.id, last_error = jsonb_build_object('code', 'outcome_unknown',
-				'message', 'The printer was away when the print ended; look at it and resolve the item.', 'at', app.rfc3339(app.now()))
+		UPDATE app.queue_items AS x SET state = 'start_unknown', print_id = NEW.id, last_error = app.queue_error('outcome_unknown',
+				'The printer was away when the print ended; look at it and resolve the item.')
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	ELSIF ended AND NEW.state <> 'unknown' THEN
 		UPDATE app.queue_items AS x SET state = NEW.state, print_id = NEW.id, ended_at = app.now(), started_at = coalesce(x.started_at, NEW.started_at),
-				last_error = CASE NEW.state WHEN 'failed' THEN jsonb_build_object('code', 'print_failed', 'message',
-					'The printer says that the print failed.', 'at', app.rfc3339(app.now())) END
+				last_error = CASE NEW.state WHEN 'failed' THEN app.queue_error('print_failed',
+				'The printer says that the print failed.') END
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	END IF;
 	RETURN NULL;
@@ -1049,8 +1060,8 @@ BEGIN
 	ELSIF i.state = 'assigned' THEN
 		PERFORM sec.queue_requeue(i, NULL);
 	ELSIF i.state <> 'start_unknown' THEN
-		UPDATE app.queue_items AS x SET state = 'start_unknown', last_error = jsonb_build_object('code', 'printer_deleted',
-				'message', 'The printer was deleted while it had the item; look at it and resolve the item.', 'at', app.rfc3339(app.now()))
+		UPDATE app.queue_items AS x SET state = 'start_unknown', last_error = app.queue_error('printer_deleted',
+				'The printer was deleted while it had the item; look at it and resolve the item.')
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	END IF;
 	RETURN NULL;
@@ -1162,15 +1173,16 @@ BEGIN
 			WHERE x.org_id = app.org() AND x.state IN ('printing', 'paused') AND x.print_id IS NULL
 			AND x.started_at < app.now() - '3 minutes'::interval AND s.state IN ('idle', 'finished', 'failed', 'error')
 			FOR NO KEY UPDATE OF x SKIP LOCKED LOOP
-		UPDATE app.queue_items AS x SET state = 'start_unknown', last_error = jsonb_build_object('code', 'outcome_unknown',
-				'message', 'Nobody saw how the print ended; look at the printer and resolve the item.', 'at', app.rfc3339(app.now()))
+		UPDATE app.queue_items AS x SET state = 'start_unknown', last_error = app.queue_error('outcome_unknown',
+				'Nobody saw how the print ended; look at the printer and resolve the item.')
 			WHERE x.org_id = i.org_id AND x.id = i.id;
 	END LOOP;
 END
 $$;
 
 -- One organisation's queue: the next one after `after`. next: what to give as `after` the next time, NULL when all have
--- been seen. sent: how many items were; none of a suspended organisation. failure: an SQLSTATE, when nothing could be done; it holds up no other organisation.
+-- been seen. sent: how many items were; none of a suspended organisation. failure: an SQLSTATE, when nothing could be done;
+-- it holds up no other organisation.
 CREATE FUNCTION sec.queue_tick(after uuid, OUT next uuid, OUT sent int, OUT failure text)
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -1200,8 +1212,8 @@ END
 $$;
 INSERT INTO sec.timers (name, every) VALUES ('queue', '1 second');
 
-GRANT EXECUTE ON FUNCTION app.queue_may_start(app.queue_items, uuid, text), app.queue_faults(jsonb, uuid), app.queue_file_faults(uuid, int, text), app.queue_settings_faults(jsonb),
-	app.queue_without(jsonb, text[]), sec.queue_create(uuid, jsonb), sec.queue_update(uuid, jsonb, int[]), sec.queue_delete(uuid, int[]),
+GRANT EXECUTE ON FUNCTION app.queue_may_start(app.queue_items, uuid, text), app.queue_faults(jsonb, uuid),
+	app.queue_file_faults(uuid, int, text), app.queue_settings_faults(jsonb), app.queue_without(jsonb, text[]), sec.queue_create(uuid, jsonb), sec.queue_update(uuid, jsonb, int[]), sec.queue_delete(uuid, int[]),
 	sec.queue_act(uuid, text, jsonb), sec.queue_duplicate(uuid, uuid), sec.queue_reorder(uuid[], bigint), sec.queue_bulk(uuid[], text, jsonb),
 	sec.queue_assign(uuid, uuid, boolean, boolean), sec.dispatch_next(uuid), sec.queue_dispatch(int), sec.clear_plate(uuid),
 	sec.queue_settings_update(jsonb, int[]) TO soloprint_api;

@@ -126,6 +126,6 @@ const struct job_kind job_kinds[] = {
 const size_t n_job_kinds = sizeof(job_kinds) / sizeof(job_kinds[0]);
 
 const struct timer timers[] = {
-    {"jobs_prune", timer_jobs_prune},
+    {"jobs_prune", timer_jobs_prune, false},
 };
 const size_t n_timers = sizeof(timers) / sizeof(timers[0]);
