@@ -42,6 +42,7 @@ class Item:
     attempts: int = 0
     not_before: float = 0
     cancelling: float | None = None  # since when
+    stop_told: float | None = None  # when the printer was last told to stop
     sent: bool = False  # under this assignment
     print: int | None = None
 
@@ -132,9 +133,9 @@ class Queue:
                 if p.task:
                     p.task.cancelled = True
         elif i.state in ("printing", "paused"):
-            if not self.printers[i.printer or 0].connected and i.cancelling != self.now:
+            if not self.printers[i.printer or 0].connected and i.stop_told != self.now:
                 return OFFLINE
-            i.cancelling = self.now
+            i.cancelling = i.stop_told = self.now
         else:
             return CONFLICT
         return None
@@ -182,7 +183,7 @@ class Queue:
             running = p.print
             if running is None or p.deleted or any(o.print == running for o in self.items.values() if o is not i):
                 return CONFLICT
-            i.state, i.print, i.cancelling = "printing", running, None
+            i.state, i.print, i.cancelling, i.stop_told = "printing", running, None, None
         else:
             i.state = outcome
         return None
@@ -210,7 +211,8 @@ class Queue:
         return next((i for i in self.items.values() if i.printer == p.n and i.state in HOLDS), None)
 
     def ready(self, p: Printer) -> bool:
-        return p.connected and p.state in ("idle", "finished") and (p.plate_cleared or not self.plate_required)
+        free = p.connected and p.state in ("idle", "finished") and p.task is None
+        return free and (p.plate_cleared or not self.plate_required)
 
     def startable(self, i: Item, p: Printer) -> bool:
         return (i.state == "queued" and not i.held and i.has_file and i.not_before <= self.now and not self.fits(i, p)
@@ -222,7 +224,7 @@ class Queue:
 
     def claim(self, i: Item, p: Printer, start: bool) -> None:
         i.state, i.printer, i.generation, i.auto_start = "assigned", p.n, i.generation + 1, start
-        i.sent, i.print = False, None
+        i.sent, i.print, i.stop_told = False, None, None
 
     def send(self, i: Item, p: Printer) -> bool:
         if p.task or not i.has_file:
