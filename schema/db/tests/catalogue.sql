@@ -5,13 +5,14 @@ SELECT no_plan();
 
 -- Tables of schema app that belong to no organisation.
 CREATE TEMP TABLE shared (name name) ON COMMIT DROP;
-INSERT INTO shared VALUES ('provider_models');
+INSERT INTO shared VALUES ('provider_models'), ('event_types');
 -- Tables that are no configuration: history itself, and what requests and reports write all the time.
 CREATE TEMP TABLE unaudited (name name) ON COMMIT DROP;
 INSERT INTO unaudited VALUES ('audit_log'), ('outbox'), ('api_key_usage'), ('idempotency_keys'), ('printer_status'), ('model_keys'), ('jobs'),
 	('blobs'), ('file_thumbnails'), ('uploads'), ('storage_usage'), ('printer_history'), ('prints'),
 	('queue_orders'), ('queue_needs'), ('queue_need_materials'), ('queue_matches'), ('queue_item_files'), ('queue_dispatches'),
-	('queue_history'), ('queue_printers');
+	('queue_history'), ('queue_printers'), ('events'), ('webhook_status'), ('webhook_secrets') /* by functions */, ('webhook_deliveries'),
+	('webhook_attempts'), ('notification_messages'), ('notifications');
 
 CREATE TEMP VIEW tenant AS SELECT c.* , c.oid AS id FROM pg_class AS c
 	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN (SELECT name FROM shared);
@@ -110,6 +111,9 @@ SELECT is_empty($$ SELECT what, grantee::regrole, privilege_type FROM granted WH
 
 SELECT ok(NOT has_column_privilege(r.rolname, 'app.printers', 'secret_sealed', 'SELECT'), r.rolname || ' cannot read sealed secrets')
 	FROM roles AS r WHERE r.rolname IN ('soloprint_api', 'soloprint_auth', 'soloprint_courier');
+SELECT ok(NOT has_column_privilege(r.rolname, t, c, 'SELECT'), format('%s cannot read %s of %s', r.rolname, c, t))
+	FROM roles AS r, (VALUES ('app.webhook_secrets', 'secret_sealed'), ('app.webhooks', 'headers_sealed'),
+		('app.notification_rules', 'target_sealed')) AS x (t, c) WHERE r.rolcanlogin AND r.rolname <> 'soloprint_migrator';
 SELECT ok(NOT has_column_privilege(r.rolname, 'app.api_keys', 'key_hash', 'SELECT'), r.rolname || ' cannot read hashes of keys')
 	FROM roles AS r WHERE r.rolcanlogin AND r.rolname <> 'soloprint_migrator';
 SELECT ok(NOT has_any_column_privilege(r.rolname, c.oid, 'SELECT, INSERT, UPDATE'), r.rolname || ' cannot touch ' || c.oid::regclass)
@@ -136,7 +140,7 @@ SELECT is_empty($$ SELECT relname FROM tenant AS t WHERE relname = 'printer_grou
 	AND has_any_column_privilege(r.oid, t.id, 'UPDATE')) $$, 'what is not audited at update cannot be updated');
 SELECT ok((SELECT count(*) = 2 FROM pg_trigger AS g WHERE g.tgrelid = t.id AND g.tgfoid = 'app.append_only()'::regprocedure),
 	'append-only: ' || t.relname) FROM tenant AS t WHERE t.relname IN ('audit_log', 'outbox', 'printer_history',
-		'queue_dispatches', 'queue_history');
+		'queue_dispatches', 'queue_history', 'events');
 
 SELECT is_empty($$ SELECT attrelid::regclass, attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 	WHERE c.relnamespace IN ('app'::regnamespace, 'sec'::regnamespace) AND a.atttypid IN ('timestamp'::regtype, 'timetz'::regtype) $$,
@@ -156,7 +160,11 @@ SELECT ok(EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'app' AND i.t
 		('api_keys', 'created_at, id'), ('files', 'filename, id'), ('files', 'created_at, id'), ('files', 'updated_at, id'),
 		('files', 'COALESCE(size_bytes, (0)::bigint), id'), ('files', 'kind, created_at, id'),
 		('files', 'status, created_at, id'), ('files', 'uploaded_by, created_at, id'), ('jobs', 'created_at, id'), ('queue_items', 'rank, id'),
-		('queue_items', 'created_at, id'), ('queue_items', 'updated_at, id'), ('queue_items', 'name, id')) AS w (t, columns);
+		('queue_items', 'created_at, id'), ('queue_items', 'updated_at, id'), ('queue_items', 'name, id'),
+		('webhooks', 'created_at, id'), ('webhooks', 'name, id'), ('webhook_deliveries', 'created_at, id'),
+		('webhook_deliveries', 'webhook_id, created_at, id'), ('webhook_deliveries', 'status, created_at, id'),
+		('notification_rules', 'created_at, id'), ('notification_rules', 'name, id'), ('notifications', 'principal_id, created_at, id'),
+		('notification_messages', 'rule_id, created_at, id')) AS w (t, columns);
 
 SELECT * FROM finish();
 ROLLBACK;

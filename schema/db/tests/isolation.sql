@@ -4,7 +4,7 @@ BEGIN;
 SELECT no_plan();
 
 CREATE TEMP VIEW readable AS SELECT c.oid::regclass::text AS t FROM pg_class AS c
-	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'provider_models'
+	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN ('provider_models', 'event_types')
 	AND has_any_column_privilege('soloprint_api', c.oid, 'SELECT');
 -- Rows of an organisation, counted by the superuser, whom row level security does not bind.
 CREATE FUNCTION pg_temp.total(t text, slug text) RETURNS int LANGUAGE plpgsql AS $$
@@ -15,6 +15,11 @@ BEGIN
 	RETURN n;
 END
 $$;
+
+-- Events are published, and each webhook has had an attempt.
+SELECT pg_temp.as_role('soloprint_courier', NULL, format('SELECT published FROM sec.publish(%L, ''1 min'', 1000)', pg_temp.id('a_key')));
+SELECT pg_temp.as_role('soloprint_courier', NULL, format('SELECT sec.deliveries_finish(%L, jsonb_agg(jsonb_build_object(''id'', d.id,
+	''fencing'', d.fencing, ''status'', 200))) FROM sec.deliveries_claim(%L, ''1 min'', 100) AS d', pg_temp.id('a_key'), pg_temp.id('a_key')));
 
 SELECT cmp_ok((SELECT count(*) FROM readable)::int, '>=', 9, 'the API reads tables');
 SELECT cmp_ok(pg_temp.total(t, 'b'), '>', 0, 'the other organisation has rows in ' || t) FROM readable;
@@ -46,6 +51,15 @@ SELECT throws_ok(format('SELECT pg_temp.as_api(''a-all'', %L)', s.sql), s.state,
 	('42501', 'makes no member for them', format('INSERT INTO app.printer_group_members (org_id, group_id, printer_id) VALUES (%L, %L, %L) RETURNING group_id', pg_temp.org('b'), pg_temp.id('b_group'), pg_temp.id('b_printer'))),
 	('42501', 'cannot move a printer to them', format('UPDATE app.printers SET org_id = %L RETURNING id', pg_temp.org('b'))),
 	('42501', 'cannot read sealed secrets', 'SELECT secret_sealed FROM app.printers'),
+	('42501', 'cannot read sealed secrets of webhooks', 'SELECT secret_sealed FROM app.webhook_secrets'),
+	('42501', 'cannot read sealed headers', 'SELECT headers_sealed FROM app.webhooks'),
+	('42501', 'cannot read sealed addresses', 'SELECT target_sealed FROM app.notification_rules'),
+	('SLP24', 'makes no webhook for them', format('INSERT INTO app.webhooks (org_id, name, endpoint_url, subscriptions) VALUES (%L, ''x'', ''x'', ''{*}'') RETURNING id', pg_temp.org('b'))),
+	('SLP24', 'makes no rule for them', format('INSERT INTO app.notification_rules (org_id, name, events, channel, emails) VALUES (%L, ''x'', ''{*}'', ''email'', ''{x}'') RETURNING id', pg_temp.org('b'))),
+	('23503', 'gives their webhook no secret', format('INSERT INTO app.webhook_secrets (webhook_id, id, secret_sealed) VALUES (%L, app.uuid7(), ''x'') RETURNING NULL', pg_temp.id('b_webhook'))),
+	('42501', 'cannot choose a webhook''s rights', 'UPDATE app.webhooks SET capabilities = ''{}'' RETURNING id'),
+	('42501', 'cannot write deliveries', 'UPDATE app.webhook_deliveries SET attempts = 0 RETURNING id'),
+	('42501', 'cannot publish', format('SELECT sec.publish(%L, ''1 min'', 1)', app.uuid7())),
 	('42501', 'cannot read hashes of keys', 'SELECT key_hash FROM app.api_keys'),
 	('42501', 'cannot read the routing indexes', 'SELECT * FROM sec.key_index'),
 	('42501', 'cannot make an organisation', 'SELECT * FROM sec.create_org(''x'', ''x'')'),
