@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from api import fields
-from world import Org
+from world import EVENTS, Org
 
 P = "/v1/printers"
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,7 +186,7 @@ def test_settings_are_tried(org: Org) -> None:
     assert sealed[0] == 1 and len(sealed) == 53 + len(secret)
     assert secret not in answer.text + operation.text
     everything = org.sql(
-        "SELECT string_agg(t::text, ' ') FROM (SELECT a::text t FROM app.audit_log a UNION ALL SELECT o::text FROM app.outbox o"
+        f"SELECT string_agg(t::text, ' ') FROM (SELECT a::text t FROM app.audit_log a UNION ALL SELECT e::text FROM {EVENTS}"
         " UNION ALL SELECT j::text FROM app.jobs j UNION ALL SELECT i::text FROM app.idempotency_keys i) x"
     )[0][0]
     assert secret not in everything and secret.encode().hex() not in everything

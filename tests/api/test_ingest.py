@@ -25,7 +25,7 @@ from keys import new_key
 from stack import Stack
 from wait import until
 from wire import Wire
-from world import Org
+from world import EVENTS, Org
 
 MiB = 1 << 20
 
@@ -156,7 +156,7 @@ def test_row_event_and_object(stack: Stack, org: Org) -> None:
         " encode(sha256, 'hex') FROM app.files WHERE id = %s", made["file_id"])[0]  # fmt: skip
     key = org.sql("SELECT principal_id::text FROM app.api_keys WHERE id = %s", org.key_id(org.key))[0][0]
     assert row == ("ready", "ingest", ["a", "b"], "by hand", "text/x.gcode", key, True, len(content), made["sha256"])
-    assert org.sql("SELECT count(*) FROM app.outbox WHERE type = 'file.ready' AND resource_id = %s", made["file_id"]) == [(1,)]
+    assert org.sql(f"SELECT count(*) FROM {EVENTS} WHERE type = 'file.ready' AND resource_id = %s", made["file_id"]) == [(1,)]
     assert object_of(stack, org, made["file_id"]) == content
     assert org.api.get(f"/v1/files/{made['file_id']}", expect=200).json()["tags"] == ["a", "b"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from api import Api, fields
 from wait import until
-from world import Org
+from world import EVENTS, Org
 
 P = "/v1/printers"
 AMS = {
@@ -128,7 +128,7 @@ def test_secret_is_sealed_at_rest(org: Org) -> None:
     assert sealed[made["id"]] != sealed[twin["id"]]
     everything = org.sql(
         "SELECT string_agg(t::text, ' ') FROM (SELECT a::text t FROM app.audit_log a UNION ALL"
-        " SELECT o::text FROM app.outbox o UNION ALL SELECT i::text FROM app.idempotency_keys i) x"
+        f" SELECT e::text FROM {EVENTS} UNION ALL SELECT i::text FROM app.idempotency_keys i) x"
     )[0][0]
     assert secret not in everything
     assert secret.encode().hex() not in everything
@@ -301,7 +301,7 @@ def test_changes_are_audited_and_announced(org: Org) -> None:
     assert [r[0] for r in rows][-1] == "printer.deleted"
     assert ("printer.updated", "audit-me", org.key_id(org.key)) in [r[:3] for r in rows]
     assert not any("geheim-1234" in r[3] for r in rows)
-    events = org.sql("SELECT type FROM app.outbox WHERE resource_id = %s ORDER BY sequence", made["id"])
+    events = org.sql(f"SELECT type FROM {EVENTS} WHERE resource_id = %s ORDER BY n", made["id"])
     assert (events[0], events[-1]) == (("printer.created",), ("printer.deleted",))
 
 

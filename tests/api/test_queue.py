@@ -14,7 +14,7 @@ import queues
 from api import fields
 from queues import Q, act, assign, ids, make_item, read
 from wait import until
-from world import Org
+from world import EVENTS, Org
 
 NOBODY = "0193481c-6c2b-7d5e-8f3a-2b1c4d5e6f70"
 PLATES = {"plates": [{"index": 2, "name": "a"}, {"index": 5, "name": "b"}]}
@@ -779,7 +779,7 @@ def test_there_is_an_end_to_it(org: Org) -> None:
 # --- what is left of it
 
 def events(org: Org, item: str) -> list[str]:
-    rows = org.sql("SELECT type FROM app.outbox WHERE resource_id = %s ORDER BY sequence", item)
+    rows = org.sql(f"SELECT type FROM {EVENTS} WHERE resource_id = %s ORDER BY n", item)
     return [r[0].removeprefix("queue_item.") for r in rows]
 
 
@@ -798,7 +798,7 @@ def test_changes_are_audited_and_announced(org: Org) -> None:
     assert [r[0] for r in rows] == [f"queue_item.{a}" for a in ("created", "updated", "held", "cancelled", "deleted")]
     assert (rows[1][1], rows[1][2]) == ("audit-me", {"priority": {"from": 0, "to": 3}})
     assert events(org, item) == ["created", "updated", "held", "cancelled", "deleted"]
-    data = org.sql("SELECT data FROM app.outbox WHERE resource_id = %s ORDER BY sequence", item)[1][0]
+    data = org.sql(f"SELECT data FROM {EVENTS} WHERE resource_id = %s ORDER BY n", item)[1][0]
     assert (data["queue_item_id"], data["state"], data["changed"]) == (item, "queued", ["priority"])
 
 

@@ -14,7 +14,7 @@ import queues
 from api import fields
 from queues import Q, act, assign, ids, make_item, read, ready_printer
 from wait import until
-from world import Org
+from world import EVENTS, Org
 
 P = "/v1/printers"
 NOBODY = "0193481c-6c2b-7d5e-8f3a-2b1c4d5e6f70"
@@ -720,7 +720,7 @@ def test_the_plate_is_cleared_by_somebody(org: Org) -> None:
     assert plate(org, printer) == {"cleared": True, "since": answer["cleared_at"]}
     assert org.api.post(f"{P}/{printer}/clear-plate", expect=200).json() == answer, "once more does no harm"
     assert next_item(org, printer).json()["id"] == item
-    events = org.sql("SELECT type FROM app.outbox WHERE resource_id = %s AND type = 'printer.plate_cleared'", printer)
+    events = org.sql(f"SELECT type FROM {EVENTS} WHERE resource_id = %s AND type = 'printer.plate_cleared'", printer)
     assert events == [("printer.plate_cleared",)]
 
 

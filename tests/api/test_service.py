@@ -9,7 +9,7 @@ from api import Api
 from contract import Contract
 from keys import CAPABILITIES
 from walk import built_contract
-from world import GENEROUS, Org
+from world import EVENTS, GENEROUS, Org
 
 
 def test_version(anonymous: Api) -> None:
@@ -91,7 +91,7 @@ def test_reads_are_reads(org: Org) -> None:
     """A GET leaves no trace in the audit log and no event."""
     def traces() -> list[tuple[int]]:
         return org.sql("SELECT (SELECT count(*) FROM app.audit_log WHERE org_id = %s)"
-                       " + (SELECT count(*) FROM app.outbox WHERE org_id = %s)", org.id, org.id)  # fmt: skip
+                       f" + (SELECT count(*) FROM {EVENTS} WHERE org_id = %s)", org.id, org.id)  # fmt: skip
 
     made, before = org.make_printer(), traces()
     before = traces()

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from api import tls
 from stack import Stack
 from wait import until
-from world import Org
+from world import EVENTS, Org
 
 BACK_WITHIN_S = 5.0
 
@@ -137,7 +137,7 @@ class Journal:
     def check_events(self, there: dict[str, tuple[list[str], bool]]) -> None:
         """The event is in the same transaction as the change."""
         rows = self.org.sql(
-            "SELECT resource_id::text, count(*) FROM app.outbox WHERE type = 'printer.created' AND org_id = %s GROUP BY 1",
+            f"SELECT resource_id::text, count(*) FROM {EVENTS} WHERE type = 'printer.created' AND org_id = %s GROUP BY 1",
             self.org.id,
         )
         assert dict(rows) == {ids[0]: 1 for ids, _ in there.values()}

@@ -26,7 +26,7 @@ from journal import Client
 from signals import signal_one
 from stack import Stack
 from wait import until
-from world import Org, make_org
+from world import EVENTS, Org, make_org
 
 WRITERS = 6
 
@@ -259,7 +259,7 @@ def test_courier_killed_while_it_analyses(own_stack: Stack, org: Org, seconds: f
     until(lambda: mine.sql(done, mine.id) == [(0,)], 60, what="everything is analysed")
     journal = Journal(own_stack, mine, {hashlib.sha256(c).hexdigest(): f for c, f in zip(contents, made, strict=True)})
     judge(journal)
-    events = mine.sql("SELECT resource_id, count(*) FROM app.outbox WHERE type = 'file.ready' AND org_id = %s GROUP BY 1", mine.id)
+    events = mine.sql(f"SELECT resource_id, count(*) FROM {EVENTS} WHERE type = 'file.ready' AND org_id = %s GROUP BY 1", mine.id)
     assert [n for _, n in events] == [1] * len(made), "told once each"
     print(f"{sweep(own_stack, mine)} orphans swept")
 

@@ -104,6 +104,13 @@ class Org:
             return cursor.fetchall() if cursor.description else []
 
 
+# Events, wherever they are: written, or published already; n is their order.
+EVENTS = (
+    "(SELECT sequence AS n, org_id, id, type, capability, data, resource_type, resource_id FROM app.events UNION ALL"
+    " SELECT sequence + 1000000000000, org_id, id, type, capability, data, resource_type, resource_id FROM app.outbox) AS e"
+)
+
+
 def make_org(stack: Stack, db: psycopg.Connection[Any], base: Api, name: str = "") -> Org:
     slug = f"org-{secrets.token_hex(6)}"
     name = name or f"Org {slug[4:]}"
