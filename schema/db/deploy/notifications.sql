@@ -417,7 +417,8 @@ BEGIN
 		SELECT array_agg(e.sequence ORDER BY e.sequence), bool_or(t.severity = 'critical') INTO hit, critical
 			FROM app.events AS e LEFT JOIN app.event_types AS t ON t.type = e.type
 			WHERE e.org_id = org AND e.sequence BETWEEN first AND last
-				AND app.event_passes(r.events, r.capabilities, r.printer_ids, r.filters, e.type, e.capability, e.printer_id)
+				AND app.event_wanted(r.events, e.type) AND e.capability = ANY (r.capabilities)
+				AND app.printer_passes(r.printer_ids, r.filters, e.printer_id)
 				AND app.severity_rank(coalesce(t.severity, 'info')) >= app.severity_rank(r.min_severity);
 		CONTINUE WHEN hit IS NULL;
 		IF r.channel = 'in_app' THEN

@@ -37,11 +37,18 @@ BEGIN
 		SELECT 'event', app.event_channels(e.org_id, e.capability, e.printer_id, e.item_id),
 				app.event_payload(e.id, e.type, e.created_at, e.org_id, e.sequence, e.data)
 			FROM app.events AS e WHERE e.org_id = org AND e.sequence > head ORDER BY e.sequence;
+	-- Who wants which of the types there are, then each of their events.
+	WITH kinds AS (
+		SELECT DISTINCT e.type, e.capability FROM app.events AS e WHERE e.org_id = org AND e.sequence > head
+	), wanted AS MATERIALIZED (
+		SELECT w.id, w.max_attempts, w.printer_ids, w.filters, k.type FROM app.webhooks AS w CROSS JOIN kinds AS k
+			WHERE w.org_id = org AND w.enabled AND w.deleted_at IS NULL AND app.event_wanted(w.subscriptions, k.type)
+				AND k.capability = ANY (w.capabilities)
+	)
 	INSERT INTO app.webhook_deliveries (org_id, webhook_id, event_id, event_type, sequence, capability, printer_id, max_attempts)
 		SELECT e.org_id, w.id, e.id, e.type, e.sequence, e.capability, e.printer_id, w.max_attempts
-			FROM app.events AS e JOIN app.webhooks AS w ON w.org_id = e.org_id
-			WHERE e.org_id = org AND e.sequence > head AND w.enabled AND w.deleted_at IS NULL
-				AND app.event_passes(w.subscriptions, w.capabilities, w.printer_ids, w.filters, e.type, e.capability, e.printer_id)
+			FROM app.events AS e JOIN wanted AS w ON w.type = e.type
+			WHERE e.org_id = org AND e.sequence > head AND app.printer_passes(w.printer_ids, w.filters, e.printer_id)
 			ORDER BY e.sequence, w.id;
 	BEGIN
 		PERFORM sec.notify(org, head + 1, head + published);

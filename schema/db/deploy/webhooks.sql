@@ -45,17 +45,15 @@ BEGIN
 END
 $$;
 
--- Does an event pass these rights and filters? filters: its printer is one of printer_ids or in one of printer_group_ids, when
--- either names any.
-CREATE FUNCTION app.event_passes(patterns text[], capabilities text[], printer_ids uuid[], filters jsonb, type text, capability text,
-		printer_id uuid) RETURNS boolean
+-- Does an event of this printer (NULL: of none) pass? printer_ids: those of who made it, NULL for all; filters: its printer is one of
+-- printer_ids or in one of printer_group_ids, when either names any.
+CREATE FUNCTION app.printer_passes(printer_ids uuid[], filters jsonb, printer_id uuid) RETURNS boolean
 	LANGUAGE sql STABLE
-	RETURN patterns && ARRAY['*', split_part(type, '.', 1) || '.*', type] AND capability = ANY (capabilities)
-		AND (printer_ids IS NULL OR coalesce(printer_id = ANY (printer_ids), false))
-		AND (coalesce(jsonb_array_length(filters -> 'printer_ids'), 0) + coalesce(jsonb_array_length(filters -> 'printer_group_ids'), 0) = 0
+	RETURN (printer_ids IS NULL OR coalesce(printer_id = ANY (printer_ids), false))
+		AND (filters = '{}' OR coalesce(jsonb_array_length(filters -> 'printer_ids'), 0) + coalesce(jsonb_array_length(filters -> 'printer_group_ids'), 0) = 0
 			OR coalesce(filters -> 'printer_ids' ? printer_id::text, false)
 			OR filters ? 'printer_group_ids' AND EXISTS (SELECT FROM app.printer_group_members AS g WHERE g.org_id = app.org()
-				AND g.printer_id = event_passes.printer_id AND filters -> 'printer_group_ids' ? g.group_id::text));
+				AND g.printer_id = printer_passes.printer_id AND filters -> 'printer_group_ids' ? g.group_id::text));
 
 CREATE FUNCTION app.are_filters(filters jsonb) RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -37,7 +37,7 @@ DROP FUNCTION sec.index_deliveries();
 DROP FUNCTION app.guard_delivery_state();
 DROP FUNCTION app.subscription_faults(text, text[], jsonb);
 DROP FUNCTION app.are_filters(jsonb);
-DROP FUNCTION app.event_passes(text[], text[], uuid[], jsonb, text, text, uuid);
+DROP FUNCTION app.printer_passes(uuid[], jsonb, uuid);
 DROP FUNCTION sec.guard_rights();
 
 COMMIT;

@@ -13,7 +13,7 @@ SELECT 1 FROM app.webhooks WHERE false;
 SELECT 1 FROM sec.delivery_index WHERE false;
 SELECT 1 FROM sec.endpoint_queue WHERE false;
 SELECT 'sec.guard_rights()'::regprocedure,
-	'app.event_passes(text[], text[], uuid[], jsonb, text, text, uuid)'::regprocedure,
+	'app.printer_passes(uuid[], jsonb, uuid)'::regprocedure,
 	'app.are_filters(jsonb)'::regprocedure,
 	'app.subscription_faults(text, text[], jsonb)'::regprocedure,
 	'app.guard_delivery_state()'::regprocedure,
