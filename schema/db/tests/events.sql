@@ -212,6 +212,15 @@ SELECT is(pg_temp.report('UPDATE app.printer_status SET errors = ''[{"code": "E1
 SELECT is(pg_temp.report('UPDATE app.printer_status SET errors = ''[{"code": "E1", "message": "x"}, {"code": "E2"}]'' WHERE printer_id = $p'), 'printer.error E2', 'only what is new');
 SELECT is(pg_temp.report('UPDATE app.printer_status SET errors = ''[]'' WHERE printer_id = $p'), NULL, 'not what has gone');
 
+CREATE FUNCTION pg_temp.blocked() RETURNS int LANGUAGE sql AS $$ SELECT count(*)::int FROM app.outbox AS o WHERE o.type = 'queue_item.blocked' AND o.data ->> 'name' = 'Impossible' $$;
+SELECT pg_temp.as_api('a-all', format('SELECT sec.queue_create(app.uuid7(), %L) AS id', jsonb_build_object('file_id', pg_temp.id('a_print_file'), 'name', 'Impossible',
+	'copies', 2, 'requirements', jsonb_build_object('models', jsonb_build_array('P1S')))));
+DO $$ BEGIN PERFORM sec.queue_tick(pg_temp.org('a')); PERFORM sec.queue_tick(NULL); PERFORM sec.queue_tick(pg_temp.org('a')); END $$;
+SELECT is(pg_temp.blocked(), 2, 'what no printer can take is told, of each item');
+UPDATE app.queue_needs SET told_at = NULL;
+DO $$ BEGIN PERFORM sec.queue_tick(NULL); PERFORM sec.queue_tick(pg_temp.org('a')); END $$;
+SELECT is(pg_temp.blocked(), 2, 'once');
+
 -- --- rules ---
 SELECT is(app.quiet_until('{"start": "22:00", "end": "07:00", "timezone": "Europe/Berlin"}', '2026-11-20T22:30:00Z'), '2026-11-21T06:00:00Z'::timestamptz, 'quiet over midnight');
 SELECT is(app.quiet_until('{"start": "22:00", "end": "07:00", "timezone": "Europe/Berlin"}', '2026-11-20T05:59:59Z'), '2026-11-20T06:00:00Z'::timestamptz, 'quiet in the morning');
