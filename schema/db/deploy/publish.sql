@@ -97,6 +97,14 @@ BEGIN
 END
 $$;
 
+-- Who leaves leads no longer.
+CREATE OR REPLACE FUNCTION sec.courier_leave(courier uuid) RETURNS void
+	LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		UPDATE sec.publisher AS p SET courier_id = NULL, expires_at = '-infinity' WHERE p.courier_id = courier_leave.courier;
+		DELETE FROM sec.couriers AS c WHERE c.id = courier_leave.courier;
+	END;
+
 -- Streams of keys whose time is over.
 CREATE FUNCTION sec.end_expired_keys() RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -4,6 +4,11 @@ BEGIN;
 SET LOCAL ROLE soloprint_owner;
 
 DELETE FROM sec.timers WHERE name = 'events_prune';
+CREATE OR REPLACE FUNCTION sec.courier_leave(courier uuid) RETURNS void
+	LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		DELETE FROM sec.couriers AS c WHERE c.id = courier_leave.courier;
+	END;
 DROP FUNCTION sec.endpoint_wake(uuid, int);
 DROP FUNCTION sec.stream_printers(boolean, uuid);
 DROP TABLE sec.stream_lateness;
