@@ -209,16 +209,17 @@ BENCH   := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB_A) $(GW_O) $(GENERATED)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(filter-out %/gateway/main.o,$(GW_O)) $(LIB_A) $(LDFLAGS) \
-	    $(shell pkg-config --libs $(PKGS_GW)) $(LIBS_GW) -lm
+	    $(shell pkg-config --libs $(sort $(PKGS_GW) $(PKGS_CR))) $(LIBS_GW) -lm
 .PHONY: bench-tools
 bench-tools: $(BENCH) ## programs that the benchmarks drive
 .PHONY: bench
-bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, files, queue, gateway (takes the machine for itself)
+bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, files, queue, webhooks, gateway (takes the machine for itself)
 	@deploy/local/install dev
 	@rc=0; export BUILD=$(BUILD); \
 	$(VENV)/bin/python tests/bench/bench.py || rc=1; \
 	$(VENV)/bin/python tests/bench/files.py || rc=1; \
 	$(VENV)/bin/python tests/bench/queue_rates.py || rc=1; \
+	$(VENV)/bin/python tests/bench/webhook_rates.py || rc=1; \
 	$(BUILD)/bench/gateway_cpu || rc=1; \
 	$(VENV)/bin/python tests/bench/gateway_rows.py || rc=1; \
 	$(VENV)/bin/python tests/bench/gateway_scale.py --steps 100,1000,5000 || rc=1; \

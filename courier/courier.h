@@ -1,5 +1,5 @@
-/* What a worker of the courier works with. A process of its own, one job at a time, all blocking.
- */
+/* What a process of the courier works with: the publisher, a sender, or a worker that does one job
+ * at a time. All but the sender's requests is blocking. */
 #ifndef COURIER_COURIER_H
 #define COURIER_COURIER_H
 
@@ -12,6 +12,7 @@
 struct job;
 struct s3;
 struct s3_config;
+struct seal_private;
 struct store;
 
 struct courier_config {
@@ -21,14 +22,20 @@ struct courier_config {
 	const char *scan;    /* path of soloprint-scan; "": beside this program */
 	struct fetch_rules fetch;
 	int64_t import_most_bytes;
-	int64_t workers, lease_ms, drain_ms;
+	const char *key;            /* PEM file that opens sealed secrets; "": they stay shut */
+	const char *events_publish; /* nginx' socket for events; "": none are sent there */
+	const char *smtp_url;       /* with user and password, never logged; "": no mail */
+	const char *smtp_ca, *mail_from;
+	int64_t senders, workers, lease_ms, drain_ms;
 };
 
 struct courier {
 	const struct courier_config *cfg;
-	struct uuid id; /* this worker's, new at each start */
+	struct uuid id; /* this process', new at each start */
 	struct str name;
 	struct pg *pg;
+	struct seal_private *key; /* a sender's; NULL: nothing sealed can be opened */
+	/* A worker's. */
 	struct store *store; /* NULL without SOLOPRINT_STORAGE */
 	const struct s3_config *s3_config;
 	struct s3 *s3;         /* NULL when no service is configured; jobs use job_s3 */
@@ -38,7 +45,9 @@ struct courier {
 	int64_t beat_at_ms, timers_at_ms;
 };
 
-/* The life of one worker. Returns the exit status. */
+/* How many processes there are. */
+int64_t courier_processes(const struct courier_config *cfg);
+/* The life of one of them. Returns the exit status. */
 int courier_work(const struct courier_config *cfg, const struct proc_worker *w);
 
 /* For work that takes long and belongs to no job (timers): tells that this worker lives, at most
@@ -80,6 +89,8 @@ void timers_run(struct courier *c);
 
 /* Forgets finished jobs and expired idempotency keys (timer jobs_prune). */
 void timer_jobs_prune(struct courier *c);
+/* Forgets events and what was sent of them after 30 days. */
+void timer_events_prune(struct courier *c);
 void timer_tasks_expire(struct courier *c);
 /* Makes the coming months of the printers' history and drops those of 90 days ago. */
 void timer_printer_history(struct courier *c);

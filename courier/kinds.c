@@ -24,6 +24,7 @@ const struct timer timers[] = {
     {"store_sweep", timer_store_sweep, false},         /* what is in the store and nobody's */
     {"tasks_expire", timer_tasks_expire, false},       /* what no gateway began in time */
     {"printer_history", timer_printer_history, false}, /* months to come, months gone by */
+    {"events_prune", timer_events_prune, false},       /* events, deliveries, notifications */
     {"queue", timer_queue, true},                      /* what may be printed next, every second */
     {NULL, NULL, false},                               /* the end */
 };

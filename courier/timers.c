@@ -89,6 +89,39 @@ timer_jobs_prune(struct courier *c)
 		log_info("forgotten", LOG_I("jobs", jobs), LOG_I("idempotency_keys", keys));
 }
 
+static bool
+prune_events_next(struct courier *c, struct uuid *after, int64_t gone[3])
+{
+	static const char *const columns[] = {"events", "deliveries", "messages"};
+	struct query *q;
+
+	arena_reset(c->scratch);
+	q = pg_query(c->scratch, &SQL_events_prune);
+	bind_uuid(q, *after);
+	bind_i64(q, PRUNE_MOST);
+	if (!courier_ask(c, q))
+		return false;
+	for (size_t i = 0; i < 3; i++)
+		gone[i] += rows_i64(q, 0, columns[i]);
+	if (!rows_get(q, 0, "next").p)
+		return false;
+	*after = rows_uuid(q, 0, "next");
+	return true;
+}
+
+void
+timer_events_prune(struct courier *c)
+{
+	struct uuid after = {{0}};
+	int64_t gone[3] = {0};
+
+	while (courier_beat(c) && prune_events_next(c, &after, gone))
+		;
+	if (gone[0] || gone[1] || gone[2])
+		log_info("forgotten", LOG_I("events", gone[0]), LOG_I("deliveries", gone[1]),
+		    LOG_I("messages", gone[2]));
+}
+
 void
 timer_tasks_expire(struct courier *c)
 {

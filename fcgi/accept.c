@@ -101,6 +101,7 @@ read_headers(const struct accept *acc, struct headers_in *h)
 	    {"HTTP_IDEMPOTENCY_KEY", &h->idempotency_key},
 	    {"HTTP_IF_MATCH", &h->if_match},
 	    {"HTTP_IF_NONE_MATCH", &h->if_none_match},
+	    {"HTTP_LAST_EVENT_ID", &h->last_event_id},
 	    {"HTTP_X_SOLOPRINT_API_VERSION", &h->api_version},
 	    {"HTTP_USER_AGENT", &h->user_agent},
 	};

@@ -9,7 +9,8 @@
 struct app_config {
 	/* as read from the environment, borrowed from it */
 	const char *db, *redis, *socket, *pool;
-	const char *cursor_key_path, *gateway_pubkey_path;
+	const char *cursor_key_path, *gateway_pubkey_path, *courier_pubkey_path;
+	const char *snapshot_publish; /* nginx' socket for a stream's first message; "": none */
 	const char *docs_url, *changelog_url;
 	const char *storage;    /* directory of the file store */
 	const char *public_url; /* base of the URLs given out; "": paths */

@@ -94,6 +94,7 @@ openCameraStream(struct req *r)
 	if (e)
 		return e;
 	c.org = r->auth.org_id;
+	c.key = r->auth.key_id;
 	url = signed_url(r, &c);
 	b = reply_json(r, 302);
 	reply_header(r, "Location", url);
@@ -109,7 +110,8 @@ const struct err *
 getCameraStream(struct req *r)
 {
 	const struct getCameraStream_query *in = r->query;
-	const struct signed_query sent = {in->org, in->exp, in->fps, in->sig};
+	const struct signed_query sent = {
+	    .org = in->org, .exp = in->exp, .key = in->key, .extra = in->fps, .sig = in->sig};
 	struct sign_claim claim;
 	struct str channel;
 	const struct err *e = signed_enter(r, SIGN_CAMERA, &sent, &claim);
@@ -118,8 +120,10 @@ getCameraStream(struct req *r)
 		e = want(r, claim.size, &channel);
 	if (e)
 		return e;
+	/* It ends with the key. */
 	reply_inner(r, "multipart/x-mixed-replace;boundary=frame",
-	    str_fmt(r->arena, "/__camera/stream/%.*s", STR_ARG(channel)));
+	    str_fmt(r->arena, "/__camera/stream/%.*s,key.%.*s", STR_ARG(channel),
+		STR_ARG(uuid_str(r->arena, claim.key))));
 	return NULL;
 }
 

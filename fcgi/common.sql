@@ -23,3 +23,7 @@ SELECT app.key_used($1, $2, $3, $4, $5);
 -- name: signed_enter :one
 -- params: uuid, inet, text
 SELECT app.enter_signed($1, $2, $3);
+
+-- name: stream_enter :one
+-- params: uuid, uuid, inet, text
+SELECT sec.stream_enter($1, $2, $3, $4);

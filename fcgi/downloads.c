@@ -130,7 +130,8 @@ const struct err *
 getStoredFile(struct req *r)
 {
 	const struct getStoredFile_query *in = r->query;
-	const struct signed_query sent = {in->org, in->exp, in->disposition, in->sig};
+	const struct signed_query sent = {
+	    .org = in->org, .exp = in->exp, .extra = in->disposition, .sig = in->sig};
 	struct sign_claim claim;
 	struct content c;
 	struct query *q;

@@ -23,7 +23,7 @@ struct worker;
 struct headers_in {
 	struct str authorization, api_key, content_type, accept, idempotency_key, if_match,
 	    if_none_match;
-	struct str api_version, user_agent;
+	struct str api_version, last_event_id, user_agent;
 };
 
 /* Who asks: sec.begin_request's answer. */

@@ -8,6 +8,7 @@
 #include "net/redis_limit.h"
 #include "store/s3.h"
 
+struct publish;
 struct seal_public;
 struct usage;
 
@@ -25,6 +26,8 @@ struct worker {
 	uint8_t cursor_key[CURSOR_KEY_LEN];
 	uint8_t url_key[URL_KEY_LEN];    /* signs the URLs of uploads and downloads */
 	struct seal_public *gateway_key; /* seals printers' secrets */
+	struct seal_public *courier_key; /* seals those of webhooks and notification rules */
+	struct publish *snapshots;       /* what a stream begins with; NULL: there are no streams */
 	int64_t served;
 	int64_t retire_at; /* requests; 0: never */
 };

@@ -203,7 +203,8 @@ const struct err *
 uploadFilePart(struct req *r)
 {
 	const struct uploadFilePart_query *in = r->query;
-	const struct signed_query sent = {in->org, in->exp, in->size, in->sig};
+	const struct signed_query sent = {
+	    .org = in->org, .exp = in->exp, .extra = in->size, .sig = in->sig};
 	struct sign_claim c;
 	struct upload u = {.open = false};
 	const struct err *e = signed_enter(r, SIGN_UPLOAD, &sent, &c);

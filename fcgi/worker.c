@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/uuid.h"
+#include "net/publish.h"
 #include "proc/worker.h"
 #include "query.h"
 #include "reply.h"
@@ -32,6 +33,16 @@ read_key(struct arena *a, const char *path, const char *complaint, uint8_t *out,
 	return true;
 }
 
+static struct seal_public *
+read_public(struct arena *a, const char *path, const char *complaint)
+{
+	struct seal_public *key = seal_public_new(config_file(a, path, PEM_MOST));
+
+	if (!key)
+		log_error(complaint, LOG_Z("path", path));
+	return key;
+}
+
 static bool
 read_keys(struct worker *w, struct arena *a)
 {
@@ -40,11 +51,11 @@ read_keys(struct worker *w, struct arena *a)
 	    !read_key(a, w->cfg->url_key_path, "the URL key file must hold 32 bytes", w->url_key,
 		URL_KEY_LEN))
 		return false;
-	w->gateway_key = seal_public_new(config_file(a, w->cfg->gateway_pubkey_path, PEM_MOST));
-	if (!w->gateway_key)
-		log_error("the gateway's public key cannot be read",
-		    LOG_Z("path", w->cfg->gateway_pubkey_path));
-	return w->gateway_key != NULL;
+	w->gateway_key = read_public(
+	    a, w->cfg->gateway_pubkey_path, "the gateway's public key cannot be read");
+	w->courier_key = read_public(
+	    a, w->cfg->courier_pubkey_path, "the courier's public key cannot be read");
+	return w->gateway_key && w->courier_key;
 }
 
 static void
@@ -137,6 +148,7 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 	w.limiter = limiter_new(cfg->redis, (int)cfg->workers);
 	w.usage = usage_new();
 	w.store = store_open(cfg->storage);
+	w.snapshots = cfg->snapshot_publish[0] ? publish_new(cfg->snapshot_publish) : NULL;
 	if (acc && w.store && s3_config_load(settings, &w.s3) && read_keys(&w, settings)) {
 		(void)pg_ready(w.pg); /* connected before the first request; while it is down
 					 requests get 503 */
@@ -144,6 +156,8 @@ worker_main(const struct app_config *cfg, int listen_fd, int ready_fd)
 		serve_until_stopped(&w, acc, ready_fd);
 		status = 0;
 	}
+	publish_free(w.snapshots);
+	seal_public_free(w.courier_key);
 	seal_public_free(w.gateway_key);
 	usage_free(w.usage);
 	limiter_free(w.limiter);

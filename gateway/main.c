@@ -15,6 +15,7 @@
 #include "gateway/fleet.h"
 #include "gateway/http.h"
 #include "gateway/identity.h"
+#include "gateway/telemetry.h"
 
 enum {
 	STOP_MS = 4000,
@@ -59,7 +60,7 @@ static const struct config_item config[] = {
     {"SOLOPRINT_GATEWAY_PATIENCE", CFG_INT, &cfg_patience, "100", 1, 1000,
 	"how long a printer may take to show what it was asked for, in percent of the usual"},
     {"SOLOPRINT_GATEWAY_PUBLISH", CFG_STR, &cfg_publish, "", 0, 0,
-	"nginx' socket for publishers; without it cameras are not shown"},
+	"nginx' socket for publishers; without it nobody can look on: no cameras, no telemetry"},
     {"SOLOPRINT_GATEWAY_FFMPEG", CFG_STR, &cfg_ffmpeg, "ffmpeg", 0, 0,
 	"program that makes pictures of cameras' video; optional"},
     {"SOLOPRINT_GATEWAY_CAMERA_PORT", CFG_STR, &cfg_camera_port, "", 0, 0,
@@ -239,6 +240,8 @@ start(struct process *p)
 	}
 	p->gateway.files = file_box_new(cfg_storage, dc.http, p->gateway.resolver);
 	p->fleet.gateway = &p->gateway;
+	if (cfg_publish[0])
+		p->gateway.telemetry = telemetry_new(p->loop, p->http, cfg_publish);
 	p->fleet.errands = errands_new(&p->gateway, cfg_discovery, cfg_interface);
 	client = fleet_client(&p->fleet);
 	p->gateway.sink = sink_pg_new(p->loop, &sc, &client);
@@ -258,6 +261,7 @@ finish(struct process *p)
 		if (p->gateway.envs[i])
 			drivers[i]->fini(p->gateway.envs[i]);
 	file_box_free(p->gateway.files);
+	telemetry_free(p->gateway.telemetry);
 	http_free(p->http);
 	resolver_free(p->gateway.resolver);
 	close(p->signal_fd);

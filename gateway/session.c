@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/print.h"
 #include "gateway/task.h"
+#include "gateway/telemetry.h"
 
 enum {
 	CONNECT_MS =
@@ -127,6 +128,7 @@ settle(struct session *s)
 	if (!due)
 		return;
 	note_link(s, now);
+	telemetry_touch(s->g->telemetry, st);
 	s->g->sink->ops->touch(s->g->sink, st);
 }
 
@@ -597,6 +599,7 @@ session_free(struct session *s)
 	tasks_free(s->tasks);
 	if (s->d)
 		s->driver->destroy(s->d);
+	telemetry_forget(s->g->telemetry, &s->status);
 	s->g->sink->ops->forget(s->g->sink, &s->status);
 	explicit_bzero(s->secret, sizeof(s->secret));
 	status_fini(&s->status);

@@ -13,6 +13,7 @@
 struct gateway {
 	struct loop *loop;
 	struct sink *sink;
+	struct telemetry *telemetry; /* NULL: nobody looks on */
 	struct resolver *resolver;
 	struct file_box *files;              /* where files to be sent are */
 	const struct driver *const *drivers; /* DRIVERS_MOST, NULL behind the last one */

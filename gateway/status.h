@@ -81,6 +81,12 @@ struct status {
 	int n_sending, n_prints_sending;
 	int64_t seen_written_ms, wifi_written_ms; /* Unix time */
 	int64_t touched_us; /* monotonic: when the oldest unwritten change came */
+	struct {            /* Kept by telemetry.c. */
+		struct status *next;
+		int64_t due_ms; /* monotonic */
+		uint32_t news;  /* enum record_section */
+		bool queued;
+	} telemetry;
 };
 
 void status_init(struct status *s, struct sink *sink, struct uuid org, struct uuid printer);

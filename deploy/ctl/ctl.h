@@ -73,6 +73,7 @@ int cmd_key_list(struct ctl *c);
 int cmd_key_revoke(struct ctl *c);
 int cmd_key_rotate(struct ctl *c);
 int cmd_gateway_key(struct ctl *c);
+int cmd_courier_key(struct ctl *c);
 int cmd_storage_status(struct ctl *c);
 int cmd_storage_verify(struct ctl *c);
 int cmd_storage_migrate(struct ctl *c);

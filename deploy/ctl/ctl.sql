@@ -98,7 +98,7 @@ SELECT change FROM sqitch.changes WHERE project = 'soloprint';
 
 -- name: doctor_policies :many
 SELECT c.relname AS name FROM pg_catalog.pg_class AS c
-	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind = 'r' AND c.relname <> 'provider_models'
+	WHERE c.relnamespace = 'app'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('provider_models', 'event_types')
 	AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY c.relname;
 
 -- name: doctor_gateways :one

@@ -126,6 +126,8 @@ cmd_doctor(struct ctl *c)
 	    .storage = getenv("SOLOPRINT_STORAGE"),
 	    .gateway_key = getenv("SOLOPRINT_GATEWAY_KEY"),
 	    .gateway_pubkey = getenv("SOLOPRINT_GATEWAY_PUBKEY"),
+	    .courier_key = getenv("SOLOPRINT_COURIER_KEY"),
+	    .courier_pubkey = getenv("SOLOPRINT_COURIER_PUBKEY"),
 	    .cursor_key = getenv("SOLOPRINT_CURSOR_KEY")};
 	const struct opt opts[] = {
 	    {"schema", OPT_STR, &d.schema, false}, {"sockets", OPT_STR, &d.sockets, false}};

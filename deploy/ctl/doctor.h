@@ -16,7 +16,7 @@ struct doctor {
 	struct ctl *ctl;
 	PGconn *db; /* NULL when Postgres cannot be reached */
 	const char *schema, *sockets, *redis, *url, *cacert, *storage;
-	const char *gateway_key, *gateway_pubkey, *cursor_key;
+	const char *gateway_key, *gateway_pubkey, *courier_key, *courier_pubkey, *cursor_key;
 	struct finding *now;
 	struct buf json;
 	int bad;

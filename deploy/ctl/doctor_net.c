@@ -206,8 +206,8 @@ read_key(struct doctor *d, const char *path, mode_t forbidden)
 	struct str text;
 
 	if (stat(path, &st) != 0) {
-		fault(d, "make it (`soloprintctl gateway-key create`), or correct the setting",
-		    "%s: %s", path, strerror(errno));
+		fault(d, "make it (docs/operations.md says how), or correct the setting", "%s: %s",
+		    path, strerror(errno));
 		return STR_NONE;
 	}
 	if (st.st_mode & forbidden)
@@ -220,23 +220,22 @@ read_key(struct doctor *d, const char *path, mode_t forbidden)
 	return text;
 }
 
+/* `whose`: gateway or courier. */
 static void
-check_pair(struct doctor *d)
+check_pair(struct doctor *d, const char *whose, const char *priv_path, const char *pub_path)
 {
-	struct str priv_pem = read_key(d, d->gateway_key, 0077),
-		   pub_pem = read_key(d, d->gateway_pubkey, 0022);
+	struct str priv_pem = read_key(d, priv_path, 0077), pub_pem = read_key(d, pub_path, 0022);
 	struct seal_private *priv = priv_pem.p ? seal_private_new(priv_pem) : NULL;
 	struct seal_public *pub = pub_pem.p ? seal_public_new(pub_pem) : NULL;
 
 	if (priv_pem.p && !priv)
-		fault(d, "restore it from its backup", "%s is not an X25519 private key",
-		    d->gateway_key);
+		fault(
+		    d, "restore it from its backup", "%s is not an X25519 private key", priv_path);
 	if (pub_pem.p && !pub)
-		fault(d, "restore it from its backup", "%s is not an X25519 public key",
-		    d->gateway_pubkey);
+		fault(d, "restore it from its backup", "%s is not an X25519 public key", pub_path);
 	if (priv && pub && !seal_pair(pub, priv))
-		fault(d, "use the two files that one `gateway-key create` made",
-		    "the gateway's public and private key do not belong together");
+		fault(d, "use the two files that one `soloprintctl …-key create` made",
+		    "the %s's public and private key do not belong together", whose);
 	seal_private_free(priv);
 	seal_public_free(pub);
 }
@@ -246,13 +245,16 @@ check_keys(struct doctor *d)
 {
 	struct str cursor;
 
-	if (!d->gateway_key && !d->gateway_pubkey && !d->cursor_key) {
+	if (!d->gateway_key && !d->gateway_pubkey && !d->courier_key && !d->courier_pubkey &&
+	    !d->cursor_key) {
 		skip(d,
-		    "SOLOPRINT_GATEWAY_KEY, SOLOPRINT_GATEWAY_PUBKEY and SOLOPRINT_CURSOR_KEY are not set");
+		    "SOLOPRINT_GATEWAY_KEY, _PUBKEY, SOLOPRINT_COURIER_KEY, _PUBKEY and SOLOPRINT_CURSOR_KEY are not set");
 		return;
 	}
 	if (d->gateway_key && d->gateway_pubkey)
-		check_pair(d);
+		check_pair(d, "gateway", d->gateway_key, d->gateway_pubkey);
+	if (d->courier_key && d->courier_pubkey)
+		check_pair(d, "courier", d->courier_key, d->courier_pubkey);
 	if (d->cursor_key) {
 		cursor = read_key(d, d->cursor_key, 0027);
 		if (cursor.p && cursor.n != CURSOR_KEY_LEN)

@@ -35,6 +35,8 @@ static const struct command commands[] = {
 	"replace a key; the old one works during the grace time", cmd_key_rotate},
     {"gateway-key create", "PRIVATE_FILE PUBLIC_FILE",
 	"make the key pair that seals printers' secrets", cmd_gateway_key},
+    {"courier-key create", "PRIVATE_FILE PUBLIC_FILE",
+	"make the key pair that seals secrets of webhooks and notification rules", cmd_courier_key},
     {"storage status", "", "where content is, and what waits to be moved or removed",
 	cmd_storage_status},
     {"storage verify", "[--digests] [--repair]",

@@ -181,7 +181,7 @@ agree(EVP_PKEY *mine, EVP_PKEY *theirs, uint8_t out[POINT_LEN])
 }
 
 static void
-stretch(const uint8_t shared[POINT_LEN], const struct point *ephemeral, const struct point *gateway,
+stretch(const uint8_t shared[POINT_LEN], const struct point *ephemeral, const struct point *reader,
     struct secret *out)
 {
 	static const unsigned char info[] = "soloprint sealed secret v1";
@@ -190,7 +190,7 @@ stretch(const uint8_t shared[POINT_LEN], const struct point *ephemeral, const st
 	size_t n = sizeof(okm);
 
 	memcpy(salt, ephemeral->b, POINT_LEN);
-	memcpy(salt + POINT_LEN, gateway->b, POINT_LEN);
+	memcpy(salt + POINT_LEN, reader->b, POINT_LEN);
 	must(ctx && EVP_PKEY_derive_init(ctx) == 1 &&
 	    EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) == 1);
 	must(EVP_PKEY_CTX_set1_hkdf_salt(ctx, salt, sizeof(salt)) == 1);
@@ -204,14 +204,14 @@ stretch(const uint8_t shared[POINT_LEN], const struct point *ephemeral, const st
 }
 
 static bool
-derive(EVP_PKEY *mine, EVP_PKEY *theirs, const struct point *ephemeral, const struct point *gateway,
+derive(EVP_PKEY *mine, EVP_PKEY *theirs, const struct point *ephemeral, const struct point *reader,
     struct secret *out)
 {
 	uint8_t shared[POINT_LEN];
 	bool ok = agree(mine, theirs, shared);
 
 	if (ok)
-		stretch(shared, ephemeral, gateway, out);
+		stretch(shared, ephemeral, reader, out);
 	OPENSSL_cleanse(shared, sizeof(shared));
 	return ok;
 }

@@ -1,8 +1,9 @@
-/* Secrets that the API may write and only the gateway may read: sealed with the gateway's X25519
- * public key.
+/* Secrets that the API may write and only one other process may read: sealed with the X25519 public
+ * key of the gateway (what printers ask for) or of the courier (what webhooks and notifications
+ * need).
  *
  * Form of version 1: 0x01, key id (4), ephemeral public key (32), ciphertext, tag (16). AES-256-GCM
- * under HKDF-SHA-256(X25519(ephemeral, gateway), salt = both public keys); the additional data is
+ * under HKDF-SHA-256(X25519(ephemeral, reader), salt = both public keys); the additional data is
  * "table|column|org|row", so a sealed value opens only in the place it was made for. */
 #ifndef AUTH_SEAL_H
 #define AUTH_SEAL_H
@@ -25,6 +26,14 @@ struct seal_place {
 /* What an operation that belongs to no printer yet is given: params.secret of app.jobs. */
 #define SEAL_JOB_SECRET(org_, row_)                                                                \
 	((struct seal_place){STR("jobs"), STR("secret"), (org_), (row_)})
+/* The courier's: a signing secret as text (row: the secret's own id), a webhook's headers as a JSON
+ * object, and the URL that a notification rule sends to. */
+#define SEAL_WEBHOOK_SECRET(org_, row_)                                                            \
+	((struct seal_place){STR("webhook_secrets"), STR("secret"), (org_), (row_)})
+#define SEAL_WEBHOOK_HEADERS(org_, row_)                                                           \
+	((struct seal_place){STR("webhooks"), STR("headers"), (org_), (row_)})
+#define SEAL_RULE_TARGET(org_, row_)                                                               \
+	((struct seal_place){STR("notification_rules"), STR("target"), (org_), (row_)})
 
 enum { SEAL_ID_LEN = 4, SEAL_OVERHEAD = 1 + SEAL_ID_LEN + 32 + 16 };
 

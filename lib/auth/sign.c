@@ -9,13 +9,14 @@
 #include "base/arena.h"
 #include "base/log.h"
 
-enum { TEXT_MOST = 256 };
+enum { TEXT_MOST = 320 };
 
 /* Names change when what is signed changes. */
 static const char *const purposes[] = {
     [SIGN_UPLOAD] = "soloprint upload 1",
     [SIGN_DOWNLOAD] = "soloprint download 1",
-    [SIGN_CAMERA] = "soloprint camera 1",
+    [SIGN_CAMERA] = "soloprint camera 2",
+    [SIGN_STREAM] = "soloprint stream 1",
 };
 
 struct signature {
@@ -36,13 +37,18 @@ key_id(const uint8_t key[SIGN_KEY_LEN], uint8_t out[SIGN_ID_LEN])
 static size_t
 claim_text(const struct sign_claim *c, char out[TEXT_MOST])
 {
-	char org[UUID_TEXT_LEN + 1], file[UUID_TEXT_LEN + 1];
+	char org[UUID_TEXT_LEN + 1], file[UUID_TEXT_LEN + 1], key[UUID_TEXT_LEN + 2] = "";
 	int n;
 
 	uuid_text(c->org, org);
 	uuid_text(c->file, file);
-	n = snprintf(out, TEXT_MOST, "%s\n%s\n%s\n%lld\n%lld\n%lld\n", purposes[c->purpose], org,
-	    file, (long long)c->part, (long long)c->size, (long long)c->expires_s);
+	if (c->purpose == SIGN_CAMERA || c->purpose == SIGN_STREAM) {
+		uuid_text(c->key, key);
+		key[UUID_TEXT_LEN] = '\n';
+		key[UUID_TEXT_LEN + 1] = '\0';
+	}
+	n = snprintf(out, TEXT_MOST, "%s\n%s\n%s\n%s%lld\n%lld\n%lld\n", purposes[c->purpose], org,
+	    file, key, (long long)c->part, (long long)c->size, (long long)c->expires_s);
 	must(n > 0 && (size_t)n + c->disposition.n < TEXT_MOST);
 	if (c->disposition.n)
 		memcpy(out + n, c->disposition.p, c->disposition.n);

@@ -17,14 +17,16 @@ enum {
 	SIGN_DISPOSITION_MOST = 64
 };
 
-enum sign_purpose { SIGN_UPLOAD, SIGN_DOWNLOAD, SIGN_CAMERA };
+enum sign_purpose { SIGN_UPLOAD, SIGN_DOWNLOAD, SIGN_CAMERA, SIGN_STREAM };
 
 /* What a URL allows. Members that a purpose does not use stay zero. */
 struct sign_claim {
 	enum sign_purpose purpose;
-	struct uuid org, file;  /* file: SIGN_CAMERA: the printer */
-	int64_t part, size;     /* SIGN_UPLOAD; size: SIGN_CAMERA: pictures per second */
-	struct str disposition; /* SIGN_DOWNLOAD */
+	struct uuid org, file; /* file: SIGN_CAMERA: the printer */
+	struct uuid key;       /* SIGN_CAMERA, SIGN_STREAM: the API key that it stands for */
+	int64_t part;          /* SIGN_UPLOAD */
+	int64_t size; /* SIGN_UPLOAD; SIGN_CAMERA: pictures per second; SIGN_STREAM: `after` */
+	struct str disposition; /* SIGN_DOWNLOAD; SIGN_STREAM: what it is of */
 	int64_t expires_s;      /* Unix time */
 };
 

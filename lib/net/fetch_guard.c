@@ -59,16 +59,21 @@ set_alone(CURL *h)
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "SoLoPrint");
 }
 
+/* The certificates in one file: libcurl reads those once for many connections, but a folder of them
+ * anew for each. */
 static void
 set_tls(CURL *h, const struct fetch_rules *rules)
 {
+	const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+
 	curl_easy_setopt(h, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 2L);
-	if (rules->ca_file && *rules->ca_file) {
+	if (rules->ca_file && *rules->ca_file)
 		curl_easy_setopt(h, CURLOPT_CAINFO, rules->ca_file);
-		curl_easy_setopt(h, CURLOPT_CAPATH, NULL);
-	}
+	else if (!libcurl->cainfo)
+		return;
+	curl_easy_setopt(h, CURLOPT_CAPATH, NULL);
 }
 
 static void

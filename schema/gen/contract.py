@@ -63,11 +63,28 @@ class Operation:
 
 
 @dataclass
+class EventType:
+    """What is sent to webhooks and streams, as events.yaml has it."""
+
+    name: str
+    raw: dict[str, Any]
+
+    @property
+    def operation_id(self) -> str:
+        return "on" + "".join(part.capitalize() for part in self.name.replace(".", "_").split("_"))
+
+    @property
+    def available(self) -> bool:
+        return bool(self.raw.get("x-available", True))
+
+
+@dataclass
 class Contract:
     doc: dict[str, Any]
     errors: dict[str, dict[str, Any]]
     internal_sqlstates: list[str]
     operations: list[Operation]
+    events: list[EventType] = field(default_factory=list)
 
     def resolve(self, node: Any) -> Any:
         """Follows $ref until there is none."""
@@ -119,7 +136,7 @@ def _merge(into: dict[str, Any], part: dict[str, Any], where: str) -> None:
     for key, value in part.items():
         if key not in into:
             into[key] = value
-        elif isinstance(value, dict) and isinstance(into[key], dict) and key in ("paths", "components", *_SECTIONS):
+        elif isinstance(value, dict) and isinstance(into[key], dict) and key in ("paths", "webhooks", "components", *_SECTIONS):
             _merge(into[key], value, f"{where}/{key}")
         else:
             raise ContractError(f"{where}/{key}: defined in two files")
@@ -146,6 +163,9 @@ def load(api: Path) -> Contract:
             _map_variants(contract, name, schema)
     for op in contract.operations:
         _complete(contract, op)
+    for name, raw in contract.doc.get("webhooks", {}).items():
+        contract.events.append(EventType(name, raw))
+        contract.doc["webhooks"][name] = {"post": _webhook(contract.events[-1])}
     return contract
 
 
@@ -293,3 +313,45 @@ def _error_response(contract: Contract, status: int, codes: list[str]) -> str:
         },
     }
     return name
+
+
+def _webhook(event: EventType) -> dict[str, Any]:
+    """The request that a receiver gets."""
+    for needed in ("summary", "x-title", "x-capability", "x-severity", "data", "example"):
+        if needed not in event.raw:
+            raise ContractError(f"{event.name}: {needed} is missing")
+    schema = {
+        "allOf": [
+            _ref("schemas", "Event"),
+            {"type": "object", "properties": {"type": {"const": event.name}, "data": event.raw["data"]}},
+        ]
+    }
+    return {
+        "operationId": event.operation_id,
+        "tags": ["Events"],
+        "summary": event.name,
+        "description": event.raw["summary"],
+        **{key: event.raw[key] for key in ("x-title", "x-capability", "x-severity")},
+        "x-available": event.available,
+        "security": [],
+        "parameters": [_ref("parameters", f"webhook_header_{name}") for name in ("id", "timestamp", "signature")],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": event_example(event)}},
+        },
+        "responses": {
+            "2XX": {"description": "It has arrived. Whatever else is answered, and no answer within 15 seconds, is a failure."},
+            "410": {"description": "Nobody wants events here any more: the webhook is disabled."},
+        },
+    }
+
+
+def event_example(event: EventType) -> dict[str, Any]:
+    return {
+        "id": "0193481c-bb13-7c4d-9b1e-0a1b2c3d4e5f",
+        "type": event.name,
+        "timestamp": "2026-11-20T20:31:02.456Z",
+        "organization_id": "0193481c-0000-7000-8000-000000000001",
+        "sequence": 1042,
+        "data": event.raw["example"],
+    }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contract import METHODS, Contract, ContractError, Operation, load
+from contract import METHODS, Contract, ContractError, EventType, Operation, load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SNAKE = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
@@ -26,6 +26,8 @@ KNOWN = {
     "x-capability", "x-public-because", "x-rate-class", "x-pool", "x-idempotent", "x-errors", "x-error-codes", "x-etag",
     "x-if-match", "x-secret-response", "x-body-max", "x-body", "x-blob",
 }  # fmt: skip
+EVENT = re.compile(r"^[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*$")
+EVENT_MEMBERS = {"summary", "x-title", "x-capability", "x-severity", "x-available", "data", "example"}
 SUCCESS = {"get": {"200", "206", "302"}, "post": {"200", "201", "202"}, "put": {"200", "201", "204"}, "patch": {"200"},
            "delete": {"200", "204"}}  # fmt: skip
 
@@ -193,6 +195,21 @@ class Lint:
                 if "example" in content:
                     self.example(content["example"], content["schema"], f"{where} {status}'s example")
 
+    # --- events ---
+
+    def event(self, event: EventType) -> None:
+        raw, where = event.raw, f"event {event.name}"
+        self.need(EVENT.match(event.name), where, "is not two names in snake_case")
+        self.need(set(raw) <= EVENT_MEMBERS, where, f"{sorted(set(raw) - EVENT_MEMBERS)} is not known")
+        self.need(raw["x-capability"] in CAPABILITIES - {"any", "public"}, where, "its capability is not known")
+        self.need(raw["x-severity"] in ("info", "warning", "critical"), where, "its severity is not known")
+        self.need(str(raw["summary"]).endswith("."), where, "the summary is not a sentence")
+        self.closed(raw["data"], f"{where} data")
+        self.example(raw["example"], raw["data"], f"{where} example")
+        members = self.contract.resolve(raw["data"])["properties"]
+        for name in re.findall(r"\{(\w*)\}", raw["x-title"]):
+            self.need(name in members, where, f"the title names {name}, which the data does not have")
+
     # --- examples: members, types and enums; the whole of JSON Schema is the tests' business ---
 
     def example(self, value: Any, node: Any, where: str) -> None:
@@ -263,6 +280,8 @@ class Lint:
             self.need(path.startswith((f"/{self.contract.series}/", "/api/")), path, "outside of the series")
         for op in self.contract.operations:
             self.operation(op)
+        for event in self.contract.events:
+            self.event(event)
         self.catalogue()
         self.sqlstates(sql)
         return self.breaches
@@ -290,7 +309,8 @@ def main() -> int:
     breaches = Lint(contract).everything(args.sql)
     for breach in breaches:
         print(breach)
-    print(f"{len(contract.operations)} operations, {len(contract.errors)} errors, {len(breaches)} breaches")
+    counted = f"{len(contract.operations)} operations, {len(contract.events)} events, {len(contract.errors)} errors"
+    print(f"{counted}, {len(breaches)} breaches")
     return 1 if breaches else 0
 
 

@@ -7,7 +7,7 @@ import re
 from html import escape
 from typing import Any
 
-from contract import Contract, Operation, Schema
+from contract import Contract, EventType, Operation, Schema
 
 SKIP_HEADERS = ("X-SoLoPrint-API-Version", "X-Request-Id")
 
@@ -156,6 +156,36 @@ def operation(contract: Contract, op: Operation) -> str:
     return "\n".join([*out, f"<p>Errors: {links}</p>", "</section>"])
 
 
+def event(contract: Contract, e: EventType) -> str:
+    facts = [f"capability {code(e.raw['x-capability'])}", f"severity {code(e.raw['x-severity'])}"]
+    facts += ["not sent yet"] * (not e.available)
+    sample = escape(json.dumps(e.raw["example"], indent=2, ensure_ascii=False), quote=False)
+    return "\n".join(
+        [
+            f'<section id="event-{e.name}">',
+            f"<h3><code>{e.name}</code></h3>",
+            f"<p>{' · '.join(facts)}</p>",
+            text(e.raw["summary"]),
+            f"<p><code>data</code>: {type_of(contract, e.raw['data'])}</p>",
+            f"<pre>{sample}</pre>",
+            "</section>",
+        ]
+    )
+
+
+def events(contract: Contract) -> str:
+    """What webhooks, streams and the log carry."""
+    if not contract.events:
+        return ""
+    intro = f"<p>Each is an {type_of(contract, {'$ref': '#/components/schemas/Event'})} whose <code>data</code> is as follows.</p>"
+    rows = [
+        (f'<a href="#event-{e.name}">{code(e.name)}</a>', text(e.raw["summary"]), code(e.raw["x-capability"]), e.raw["x-severity"])
+        for e in contract.events
+    ]
+    listed = table(("Type", "", "Capability", "Severity"), rows)
+    return "\n".join(["<h2>Types of events</h2>", intro, listed, *(event(contract, e) for e in contract.events)])
+
+
 def choices(contract: Contract, schema: Schema) -> str:
     """What the telling member's values lead to."""
     rows = [
@@ -216,6 +246,7 @@ def reference(contract: Contract) -> str:
             '<a href="/v1/openapi.json">OpenAPI 3.1</a>.</p>',
             text(info["description"]),
             *body,
+            events(contract),
             schemas(contract),
             errors(contract),
             "</main></body></html>",

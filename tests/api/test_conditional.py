@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import hooks
 import pytest
 from world import Org
 
@@ -21,16 +22,18 @@ def paths(org: Org) -> dict[str, str]:
         "status": f"/v1/printers/{made['id']}/status",
         "group": f"/v1/printer-groups/{org.make_group()['id']}",
         "key": f"/v1/platform/api-keys/{org.key_id(org.make_key(['operations.read']))}",
+        "webhook": f"{hooks.WEBHOOKS}/{hooks.make_webhook(org)['id']}",
         "openapi": "/v1/openapi.json",
     }
 
 
 CHANGES: dict[str, dict[str, Any]] = {
     "printer": {"location": "there"}, "group": {"description": "d"}, "key": {"name": "n"},
+    "webhook": {"name": "n"},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", ["printer", "status", "group", "key", "openapi"])
+@pytest.mark.parametrize("what", ["printer", "status", "group", "key", "webhook", "openapi"])
 def test_not_modified(org: Org, what: str) -> None:
     path = paths(org)[what]
     first = org.api.get(path, expect=200)
@@ -46,7 +49,7 @@ def test_not_modified(org: Org, what: str) -> None:
     assert org.api.request("HEAD", path, headers={"If-None-Match": tag}).status_code == 304
 
 
-@pytest.mark.parametrize("what", ["printer", "group", "key"])
+@pytest.mark.parametrize("what", ["printer", "group", "key", "webhook"])
 def test_a_change_changes_the_tag(org: Org, what: str) -> None:
     path = paths(org)[what]
     tag = org.api.get(path).headers["ETag"]
@@ -57,7 +60,7 @@ def test_a_change_changes_the_tag(org: Org, what: str) -> None:
         assert core(answer.headers["ETag"]) == core(now)
 
 
-@pytest.mark.parametrize("what", ["printer", "group", "key"])
+@pytest.mark.parametrize("what", ["printer", "group", "key", "webhook"])
 def test_if_match(org: Org, what: str) -> None:
     path = paths(org)[what]
     old = org.api.get(path).headers["ETag"]

@@ -52,6 +52,16 @@ MADE_BY_SQL = (
     " SELECT app.org(), k, 'Preset ' || i FROM generate_series(1, %s) AS i, unnest(ARRAY['filament', 'printer']) AS k",
     "INSERT INTO app.jobs (org_id, kind, visible, run_after)"
     " SELECT app.org(), 'file.import', true, app.now() + '1 day'::interval FROM generate_series(1, %s)",
+    "INSERT INTO app.webhooks (org_id, name, endpoint_url, subscriptions)"
+    " SELECT app.org(), 'Hook ' || mod(i, 6), 'https://nowhere.invalid/', '{spool.empty}' FROM generate_series(1, %s) AS i",
+    "INSERT INTO app.webhook_deliveries (org_id, webhook_id, event_id, event_type, capability, max_attempts, status, finished_at)"
+    " SELECT w.org_id, w.id, app.uuid7(), 'spool.empty', 'operations.read', 1, 'failed', app.now() FROM app.webhooks AS w"
+    " WHERE w.org_id = app.org() LIMIT %s",
+    "INSERT INTO app.notification_rules (org_id, name, events, channel, principal_ids)"
+    " SELECT app.org(), 'Rule ' || mod(i, 6), ARRAY['print.*'], 'in_app', ARRAY[app.principal()] FROM generate_series(1, %s) AS i",
+    "INSERT INTO app.notifications (org_id, principal_id, event_id, sequence, type, capability, severity, title, data)"
+    " SELECT k.org_id, k.principal_id, app.uuid7(), i, 'print.failed', 'operations.read', 'warning', 'Print ' || i, '{}'"
+    " FROM generate_series(1, %s) AS i, app.api_keys AS k WHERE k.org_id = app.org() AND k.name = 'everything'",
 )
 
 

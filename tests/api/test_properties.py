@@ -40,7 +40,7 @@ HARMLESS = ("content-length", "host", "connection", "transfer-encoding", "author
 
 # What is made anew when it was deleted.
 GONE = {"deletePrinter": "printer_id", "deleteFile": "file_id", "deletePrinterGroup": "printer_group_id",
-        "deleteQueueItem": "queue_item_id"}  # fmt: skip
+        "deleteQueueItem": "queue_item_id", "deleteWebhook": "webhook_id"}  # fmt: skip
 
 # What waits for a picture that no camera of these printers will send.
 SLOW = ("getCameraSnapshot",)

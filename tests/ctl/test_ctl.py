@@ -266,21 +266,23 @@ def test_tables_for_people(ctl: Ctl, org: str) -> None:
     assert "north-high" in ctl.run("org", "list").stdout
 
 
-# The gateway's key pair
+# Key pairs that seal secrets
 
 
-def test_gateway_key(ctl: Ctl, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", ["gateway", "courier"])
+def test_seal_keys(ctl: Ctl, tmp_path: Path, reader: str) -> None:
     priv, pub = tmp_path / "private.pem", tmp_path / "public.pem"
-    ctl.run("gateway-key", "create", str(priv), str(pub))
+    command = (f"{reader}-key", "create")
+    assert f"the {reader}'s alone" in ctl.run(*command, str(priv), str(pub)).stderr
     assert priv.read_text().startswith("-----BEGIN PRIVATE KEY-----")
     assert pub.read_text().startswith("-----BEGIN PUBLIC KEY-----")
     assert stat.S_IMODE(priv.stat().st_mode) == 0o400
     assert stat.S_IMODE(pub.stat().st_mode) == 0o444
     was = priv.read_text()
-    assert "exists" in ctl.run("gateway-key", "create", str(priv), str(pub), expect=1).stderr
+    assert "exists" in ctl.run(*command, str(priv), str(pub), expect=1).stderr
     assert priv.read_text() == was
     pub2 = tmp_path / "no/folder"
-    ctl.run("gateway-key", "create", str(tmp_path / "p2"), str(pub2), expect=1)
+    ctl.run(*command, str(tmp_path / "p2"), str(pub2), expect=1)
     assert not (tmp_path / "p2").exists(), "half a pair is no pair"
 
 
@@ -296,7 +298,7 @@ def test_wrong_usage(ctl: Ctl, args: list[str]) -> None:
 def test_help_names_every_command(ctl: Ctl, args: list[str]) -> None:
     text = ctl.run(*args).stdout
     for name in ("bootstrap", "migrate", "org create", "org list", "key create", "key list", "key revoke", "key rotate",
-                 "gateway-key create", "doctor"):  # fmt: skip
+                 "gateway-key create", "courier-key create", "doctor"):  # fmt: skip
         assert f"\n  {name}" in text
 
 

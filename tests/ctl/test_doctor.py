@@ -114,8 +114,10 @@ def healthy(ctl: Ctl) -> Ctl:
 
 
 def test_everything_well(healthy: Ctl, tmp_path: Path) -> None:
-    priv, pub, cursor = tmp_path / "priv", tmp_path / "pub", tmp_path / "cursor"
-    healthy.run("gateway-key", "create", str(priv), str(pub))
+    cursor = tmp_path / "cursor"
+    pairs = {who: (str(tmp_path / f"{who}.key"), str(tmp_path / f"{who}.pub")) for who in ("gateway", "courier")}
+    for who, files in pairs.items():
+        healthy.run(f"{who}-key", "create", *files)
     cursor.write_bytes(os.urandom(32))
     cursor.chmod(0o400)
     (tmp_path / "store").mkdir()
@@ -128,7 +130,8 @@ def test_everything_well(healthy: Ctl, tmp_path: Path) -> None:
         settings = {
             "SOLOPRINT_REDIS": str(redis), "SOLOPRINT_SOCKETS": f"{api},{files}",
             "SOLOPRINT_STORAGE": str(tmp_path / "store"), "SOLOPRINT_CURSOR_KEY": str(cursor),
-            "SOLOPRINT_GATEWAY_KEY": str(priv), "SOLOPRINT_GATEWAY_PUBKEY": str(pub),
+            "SOLOPRINT_GATEWAY_KEY": pairs["gateway"][0], "SOLOPRINT_GATEWAY_PUBKEY": pairs["gateway"][1],
+            "SOLOPRINT_COURIER_KEY": pairs["courier"][0], "SOLOPRINT_COURIER_PUBKEY": pairs["courier"][1],
         } | web  # fmt: skip
         found = states(healthy, 0, **settings)
         text = healthy.run("doctor", **settings).stdout
@@ -263,6 +266,7 @@ def test_storage(healthy: Ctl, tmp_path: Path) -> None:
     wrong(healthy, "storage", "not a directory", SOLOPRINT_STORAGE=str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize("reader", ["gateway", "courier"])
 @pytest.mark.parametrize(("private", "public", "pattern"), [
     ("k1", "p2", "do not belong together"),
     ("p1", "p1", "not an X25519 private key"),
@@ -270,12 +274,13 @@ def test_storage(healthy: Ctl, tmp_path: Path) -> None:
     ("none", "p1", "No such file"),
     ("open", "p1", r"may be used by others \(mode 0440\)"),
 ])  # fmt: skip
-def test_key_pair(healthy: Ctl, tmp_path: Path, private: str, public: str, pattern: str) -> None:
+def test_key_pair(healthy: Ctl, tmp_path: Path, reader: str, private: str, public: str, pattern: str) -> None:
     for n in "12":
-        healthy.run("gateway-key", "create", str(tmp_path / f"k{n}"), str(tmp_path / f"p{n}"))
+        healthy.run(f"{reader}-key", "create", str(tmp_path / f"k{n}"), str(tmp_path / f"p{n}"))
     shutil.copy(tmp_path / "k1", tmp_path / "open")
     (tmp_path / "open").chmod(0o440)
-    keys = {"SOLOPRINT_GATEWAY_KEY": str(tmp_path / private), "SOLOPRINT_GATEWAY_PUBKEY": str(tmp_path / public)}
+    name = f"SOLOPRINT_{reader.upper()}"
+    keys = {f"{name}_KEY": str(tmp_path / private), f"{name}_PUBKEY": str(tmp_path / public)}
     wrong(healthy, "keys", pattern, **keys)
 
 

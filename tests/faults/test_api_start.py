@@ -25,9 +25,10 @@ def settings(tmp_path: Path) -> dict[str, str]:
     for name in ("cursor.key", "url.key"):
         (tmp_path / name).write_bytes(secrets.token_bytes(32))
     (tmp_path / "storage").mkdir()
-    private = subprocess.run(["openssl", "genpkey", "-algorithm", "x25519"], capture_output=True, check=True)
-    public = subprocess.run(["openssl", "pkey", "-pubout"], input=private.stdout, capture_output=True, check=True)
-    (tmp_path / "gateway.pub").write_bytes(public.stdout)
+    for name in ("gateway.pub", "courier.pub"):
+        private = subprocess.run(["openssl", "genpkey", "-algorithm", "x25519"], capture_output=True, check=True)
+        public = subprocess.run(["openssl", "pkey", "-pubout"], input=private.stdout, capture_output=True, check=True)
+        (tmp_path / name).write_bytes(public.stdout)
     return {
         "PATH": os.environ["PATH"],
         "SOLOPRINT_DB": f"host={tmp_path} dbname=soloprint user=soloprint_api",
@@ -39,6 +40,7 @@ def settings(tmp_path: Path) -> dict[str, str]:
         "SOLOPRINT_URL_KEY": f"{tmp_path}/url.key",
         "SOLOPRINT_STORAGE": f"{tmp_path}/storage",
         "SOLOPRINT_GATEWAY_PUBKEY": f"{tmp_path}/gateway.pub",
+        "SOLOPRINT_COURIER_PUBKEY": f"{tmp_path}/courier.pub",
     }
 
 
@@ -59,7 +61,8 @@ def lines(log: Path) -> list[dict]:
 
 @pytest.mark.parametrize(
     "name",
-    ["SOLOPRINT_DB", "SOLOPRINT_REDIS", "SOLOPRINT_SOCKET", "SOLOPRINT_CURSOR_KEY", "SOLOPRINT_URL_KEY", "SOLOPRINT_STORAGE"],
+    ["SOLOPRINT_DB", "SOLOPRINT_REDIS", "SOLOPRINT_SOCKET", "SOLOPRINT_CURSOR_KEY", "SOLOPRINT_URL_KEY", "SOLOPRINT_STORAGE",
+     "SOLOPRINT_GATEWAY_PUBKEY", "SOLOPRINT_COURIER_PUBKEY"],  # fmt: skip
 )
 def test_missing_setting_is_named(settings: dict[str, str], name: str) -> None:
     del settings[name]

@@ -260,13 +260,14 @@ def test_a_stream_ends_with_its_channel(site: Site) -> None:
 # --- who may look ---------------------------------------------------------------------------------
 
 
-def sign(site: Site, printer: str, org: str, fps: int, expires: int) -> str:
+def sign(site: Site, printer: str, org: Org, fps: int, expires: int) -> str:
     """A URL as the server signs it (lib/auth/sign.h), written a second time."""
+    api_key = org.key_id(org.key)
     key = (Path(site.stack.facts["var"]) / "keys" / "url.key").read_bytes()[:32]
-    text = f"soloprint camera 1\n{org}\n{printer}\n0\n{fps}\n{expires}\n".encode()
+    text = f"soloprint camera 2\n{org.id}\n{printer}\n{api_key}\n0\n{fps}\n{expires}\n".encode()
     raw = hashlib.sha256(key).digest()[:4] + hmac.new(key, text, hashlib.sha256).digest()
     sig = base64.urlsafe_b64encode(raw).decode().rstrip("=")
-    return f"{site.stack.url}/v1/cameras/{printer}?org={org}&exp={expires}&fps={fps}&sig={sig}"
+    return f"{site.stack.url}/v1/cameras/{printer}?org={org.id}&exp={expires}&key={api_key}&fps={fps}&sig={sig}"
 
 
 def get(site: Site, url: str) -> httpx.Response:
@@ -276,13 +277,13 @@ def get(site: Site, url: str) -> httpx.Response:
 def test_urls_that_were_not_given_out_are_refused(site: Site) -> None:
     good = site.url("one", 7)
     printer, org, other = site.ids["one"], site.org.id, site.ids["two"]
-    now = int(time.time())
-    assert Viewer(sign(site, printer, org, 7, now + 30), site.stack.cacert).status == 200
-    assert get(site, sign(site, printer, org, 7, now - 1)).json()["error"] == "signature_expired"
+    key, now = site.org.key_id(site.org.key), int(time.time())
+    assert Viewer(sign(site, printer, site.org, 7, now + 30), site.stack.cacert).status == 200
+    assert get(site, sign(site, printer, site.org, 7, now - 1)).json()["error"] == "signature_expired"
     for wrong in (
         good.replace("fps=7", "fps=8"), good.replace("fps=7", "fps=07"), good.replace(printer, other),
-        good.replace(org, site.other.id), good[:-1] + ("A" if good[-1] != "A" else "B"), good + "&x=1",
-        sign(site, printer, org, 7, now + 30).replace(f"exp={now + 30}", f"exp={now + 3000}"),
+        good.replace(org, site.other.id), good.replace(key, site.other.key_id(site.other.key)), good[:-1] + ("A" if good[-1] != "A" else "B"), good + "&x=1",
+        sign(site, printer, site.org, 7, now + 30).replace(f"exp={now + 30}", f"exp={now + 3000}"),
         f"{site.stack.url}/v1/cameras/{printer}",
     ):  # fmt: skip
         answer = site.api.with_key("").get(wrong.removeprefix(site.stack.url))
@@ -298,7 +299,7 @@ def test_another_organisations_printer_is_a_missing_one(site: Site) -> None:
             answer = api.request(method, site.path("one", what), expect=404)
             assert answer.json() | {"request_id": 0} == missing.json() | {"request_id": 0}
     assert limited.get(site.path("two", "snapshot"), expect=200).content
-    assert get(site, sign(site, site.ids["one"], site.other.id, 5, int(time.time()) + 30)).status_code == 404
+    assert get(site, sign(site, site.ids["one"], site.other, 5, int(time.time()) + 30)).status_code == 404
     site.org.with_capabilities("operations.read").post(site.path("one", "stop"), expect="insufficient_permissions")
 
 
@@ -308,17 +309,31 @@ def test_what_nginx_keeps_to_itself(site: Site) -> None:
     run = Path(site.stack.facts["run"])
     if os.geteuid() != 0:
         pytest.skip("the services' users are one: who may reach a socket is not proven")
-    for socket, users in (("publish/pub.sock", {"soloprint-gateway"}), ("nginx/sub.sock", {"soloprint"})):
+    sockets = {"publish/pub": "soloprint-gateway", "events/pub": "soloprint-courier", "snapshots/pub": "soloprint-api"}
+    for socket, owner in (sockets | {"nginx/sub": "soloprint"}).items():
         for user in ("soloprint", "soloprint-api", "soloprint-gateway", "soloprint-courier"):
             done = subprocess.run(
                 ["setpriv", f"--reuid={user}", "--regid=soloprint", "--clear-groups", "curl", "-s", "--unix-socket",
-                 str(run / socket), "http://nginx/", "-o", "/dev/null", "-w", "%{http_code}"],
+                 str(run / f"{socket}.sock"), "http://nginx/", "-o", "/dev/null", "-w", "%{http_code}"],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
-            assert (done.stdout == "404") == (user in users), (socket, user, done.stdout)
+            assert (done.stdout == "404") == (user == owner), (socket, user, done.stdout)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_stream_ends_with_its_key(site: Site) -> None:
+    key = site.org.make_key(["operations.read"])
+    url = site.api.with_key(key).get(site.path("one", "stream"), expect=302).json()["url"]
+    viewer, other = Viewer(url, site.stack.cacert), site.view("one")
+    until(lambda: len(viewer.pictures) > 1, 15, what="pictures")
+    site.api.delete(f"/v1/platform/api-keys/{site.org.key_id(key)}")
+    until(lambda: viewer.ended_at, 1.5, what="the end of the stream")
+    assert get(site, url).json()["error"] == "revoked_api_key"
+    seen = len(other.pictures)
+    until(lambda: len(other.pictures) > seen, 10, what="pictures for others")
+    other.close()
 
 
 def test_a_printer_without_camera_says_so(site: Site) -> None:
@@ -426,22 +441,23 @@ def test_a_killed_gateway_is_followed_by_another(site: Site) -> None:
     site.connected()
 
 
-def fresh_master(site: Site, old: str) -> bool:
-    pid = site.stack.service("pid", "nginx")
+def fresh_master(site: Site, which: str, old: str) -> bool:
+    pid = site.stack.service("pid", which)
     try:
         return pid not in ("0", old) and Path(f"/proc/{pid}/comm").read_text() == "nginx\n"
     except OSError:
         return False
 
 
-def test_nginx_may_be_reloaded_and_killed(site: Site) -> None:
+@pytest.mark.parametrize("which", ["nginx", "realtime"])
+def test_nginx_may_be_reloaded_and_killed(site: Site, which: str) -> None:
     viewer = site.view("one")
     until(lambda: len(viewer.pictures) > 1, 15, what="pictures")
     for how in ("reload", "kill"):
-        old = site.stack.service("pid", "nginx")
-        site.stack.service(how, "nginx")
+        old = site.stack.service("pid", which)
+        site.stack.service(how, which)
         if how == "kill":  # until then its orphaned workers still answer
-            until(lambda o=old: fresh_master(site, o), 20, what="another nginx")
+            until(lambda o=old: fresh_master(site, which, o), 20, what="another nginx")
         fresh: list[Viewer] = []
 
         def shown(fresh: list[Viewer] = fresh) -> bool:

@@ -16,7 +16,7 @@ from signals import signal_one
 from stack import BUILD, ROOT, Stack, free_port, new_stack, remove
 from wait import until
 
-SERVICES = ["postgres", "redis", "api-api", "api-files", "api-auth", "gateway", "courier", "nginx"]
+SERVICES = ["postgres", "redis", "realtime", "api-api", "api-files", "api-auth", "gateway", "courier", "nginx"]
 BACK_WITHIN_S = 5
 
 

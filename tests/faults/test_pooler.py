@@ -60,6 +60,7 @@ def pool(stack: Stack, pooler: str, tmp_path_factory: pytest.TempPathFactory) ->
         "SOLOPRINT_WORKERS": str(WORKERS), "SOLOPRINT_CURSOR_KEY": f"{folder}/cursor.key",
         "SOLOPRINT_URL_KEY": f"{folder}/url.key", "SOLOPRINT_STORAGE": f"{folder}/storage",
         "SOLOPRINT_GATEWAY_PUBKEY": str(stack.facts["gateway_pubkey"]),
+        "SOLOPRINT_COURIER_PUBKEY": str(stack.facts["courier_pubkey"]),
     }  # fmt: skip
     log = folder / "log"
     with log.open("wb") as out:

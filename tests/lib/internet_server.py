@@ -116,10 +116,17 @@ class Web(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        self.serve("")
+
+    def do_POST(self) -> None:
+        self.serve(self.rfile.read(int(self.headers["Content-Length"] or "0")).decode())
+
+    def serve(self, body: str) -> None:
         url = urlsplit(self.path)
         query = {k: v[0] for k, v in parse_qs(url.query).items()}
         sent = {k.lower(): v for k, v in self.headers.items()}
-        note("request", path=self.path, host=sent.get("host"), headers=sent, to=self.server)
+        more = {"body": body, "at": time.time()} if self.command == "POST" else {}
+        note("request", path=self.path, host=sent.get("host"), headers=sent, to=self.server, method=self.command, **more)
         first, *rest = url.path.strip("/").split("/")
         getattr(self, f"get_{first}", self.get_missing)(rest, query)
 
@@ -144,6 +151,25 @@ class Web(BaseHTTPRequestHandler):
 
     def get_status(self, rest: list[str], _query: dict[str, str]) -> None:
         self.say(int(rest[0]), body=b"as asked")
+
+    def get_hook(self, _rest: list[str], _query: dict[str, str]) -> None:
+        """/hook/…: takes whatever comes."""
+        self.say(200, ("Content-Type", "text/plain"), body=b"thanks")
+
+    def get_later(self, rest: list[str], query: dict[str, str]) -> None:
+        """/later/<status>/<name>?after=<Retry-After>: once, then as /hook."""
+        mark = FOLDER / f"later-{rest[1]}"
+        if mark.exists():
+            self.get_hook(rest, query)
+        else:
+            mark.touch()
+            self.say(int(rest[0]), ("Retry-After", query["after"]))
+
+    def get_held(self, rest: list[str], query: dict[str, str]) -> None:
+        """/held/<name>: answers once internet's folder has a file of that name."""
+        while not (FOLDER / rest[0]).exists():
+            time.sleep(0.02)
+        self.get_hook(rest, query)
 
     def get_flaky(self, rest: list[str], query: dict[str, str]) -> None:
         """/flaky/<times>/…: as often 503, then the file."""

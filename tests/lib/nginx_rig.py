@@ -151,12 +151,15 @@ def dechunk(data: bytes) -> bytes:
 @dataclass
 class Nginx:
     options: tuple[str, ...] = ()
+    realtime: bool = False  # the nginx behind it as well, which holds viewers and subscribers
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="slp-ngx-", dir="/tmp")))
     port: int = field(default_factory=free_port)
 
     def __enter__(self) -> Nginx:
         self.folder.chmod(0o755)
-        for name in ("run/api", "run/publish", "run/nginx", "var/tmp", "docs/reference", "tls", "storage/tmp", "storage/staging"):
+        for name in ("api", "publish", "events", "snapshots", "nginx"):
+            (self.folder / "run" / name).mkdir(parents=True)
+        for name in ("var/tmp", "docs/reference", "tls", "storage/tmp", "storage/staging"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "docs/reference/index.html").write_text("<!DOCTYPE html><title>API</title>")
         certificates.ensure(self.folder / "tls")
@@ -167,8 +170,9 @@ class Nginx:
 
     def __exit__(self, *_exc: object) -> None:
         self.responder.close()
-        self.process.terminate()
-        self.process.wait(10)
+        for process in self.processes:
+            process.terminate()
+            process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _render(self) -> None:
@@ -185,13 +189,18 @@ class Nginx:
         )  # fmt: skip
 
     def _start(self) -> None:
-        command = ["nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / "conf/nginx.conf")]
-        environment = {"PATH": os.environ["PATH"] + ":/usr/sbin"}
-        with open(self.folder / "access.log", "wb") as log, open(self.folder / "error.log", "wb") as errors:
-            self.process = subprocess.Popen(
-                [*command, "-g", "daemon off;"], stdout=log, stderr=errors, env=environment
-            )
+        self.process = self._run("nginx.conf", "access.log", "error.log")
+        self.processes = [self.process]
         until(self._listens, 10, what="nginx")
+        if self.realtime:
+            self.processes.append(self._run("realtime.conf", "realtime.log", "realtime.log"))
+            until((self.folder / "run/nginx/sub.sock").exists, 10, what="the nginx of subscribers")
+
+    def _run(self, conf: str, out: str, errors: str) -> subprocess.Popen[bytes]:
+        command = ["nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / "conf" / conf)]
+        environment = {"PATH": os.environ["PATH"] + ":/usr/sbin"}
+        with open(self.folder / out, "wb") as to, open(self.folder / errors, "ab") as err:
+            return subprocess.Popen([*command, "-g", "daemon off;"], stdout=to, stderr=err, env=environment)
 
     def _listens(self) -> bool:
         with socket.socket() as s:

@@ -78,6 +78,7 @@ class Stack:
             "SOLOPRINT_DB": str(self.facts[role]),
             "SOLOPRINT_REDIS": str(self.facts["redis"]),
             "SOLOPRINT_GATEWAY_PUBKEY": str(self.facts["gateway_pubkey"]),
+            "SOLOPRINT_COURIER_PUBKEY": str(self.facts["courier_pubkey"]),
             "SOLOPRINT_SCHEMA": str(ROOT / "schema/db"),
         }
         done = subprocess.run(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import files
+import hooks
 import httpx
+import notices
 import pictures
 import queues
 from api import Api
@@ -62,6 +64,14 @@ BODIES: dict[str, Any] = {
     "assignQueueItem": lambda: {"printer_id": NOBODY, "start": False},
     "dispatchQueue": lambda: {"limit": 1},
     "updateQueueSettings": lambda: {"stagger_seconds": 0},
+    "createWebhook": lambda: {"name": f"walk {secrets.token_hex(4)}", "endpoint_url": hooks.URL, "subscriptions": hooks.QUIET},
+    "updateWebhook": lambda: {"name": f"walk {secrets.token_hex(4)}"},
+    "rotateWebhookSecret": lambda: {"overlap_seconds": 0},
+    "testWebhook": lambda: {"event_type": "spool.empty"},
+    "recoverWebhook": lambda: {"since": "2026-01-01T00:00:00Z"},
+    "createNotificationRule": lambda: {"name": f"walk {secrets.token_hex(4)}", "events": ["spool.empty"], "channel": "in_app"},
+    "updateNotificationRule": lambda: {"name": f"walk {secrets.token_hex(4)}"},
+    "updateNotification": lambda: {"read": True},
     # A tuple is the part `file` of a form.
     "ingestFile": lambda: (f"walk {secrets.token_hex(4)}.gcode", files.gcode(100)),
     "uploadOctoPrintFile": lambda: (f"walk {secrets.token_hex(4)}.gcode", files.gcode(100)),
@@ -96,11 +106,14 @@ QUERY_REFERENCES: dict[str, list[tuple[str, str]]] = {
     "listModels": [("collection", "collection_id")],
     "listOperations": [("resource_id", "file_id")],
     "listQueueItems": [("file_id", "file_id"), ("printer_id", "printer_id")],
+    "listWebhookDeliveries": [("webhook_id", "webhook_id")],
+    "listEvents": [("printer_id", "printer_id"), ("queue_item_id", "queue_item_id")],
 }
 # Every id that a path may hold, and how to make the object in an organisation.
 OBJECTS = ("printer_id", "printer_group_id", "api_key_id", "model_id", "collection_id",
            "filament_profile_id", "printer_profile_id", "file_id", "operation_id", "n",
-           "part", "octoprint_filename", "queue_item_id")  # fmt: skip
+           "part", "octoprint_filename", "queue_item_id", "notification_rule_id", "notification_id",
+           "webhook_id", "webhook_delivery_id")  # fmt: skip
 # What numbers in paths stand for; files have these.
 NUMBERS = {"n": "0", "part": "1"}
 
@@ -139,9 +152,26 @@ def make_object(org: Org, kind: str, canary: str) -> str:
         return make_operation(org, error={"code": "busy", "message": canary})
     if kind == "queue_item_id":
         return str(queues.make_item(org, name=f"{canary} {secrets.token_hex(3)}", notes=canary, metadata={"k": canary})["id"])
+    if kind == "webhook_id":
+        return str(make_webhook(org, canary)["id"])
+    if kind == "webhook_delivery_id":
+        event = hooks.make_event(org, "file.ready", data=json.dumps({"filename": canary}))
+        return hooks.make_delivery(org, make_webhook(org, canary)["id"], event)
+    if kind == "notification_rule_id":
+        rule = notices.make_rule(org, name=f"{canary} {secrets.token_hex(3)}", events=["spool.empty"], channel="webhook",
+                                 url=f"https://{canary}.invalid/{canary}")  # fmt: skip
+        org.api.post(f"{notices.RULES}/{rule['id']}/test", expect=202)
+        return str(rule["id"])
+    if kind == "notification_id":
+        return notices.put_into_inbox(org, title=f"{canary} {secrets.token_hex(3)}")
     if kind in NUMBERS:
         return NUMBERS[kind]
     raise AssertionError(f"no way to make a {kind}: add one to walk.make_object")
+
+
+def make_webhook(org: Org, canary: str) -> dict[str, Any]:
+    return hooks.make_webhook(org, name=f"{canary} {secrets.token_hex(3)}", endpoint_url=f"https://{canary}.invalid/{canary}",
+                              headers={f"X-{canary}": canary})  # fmt: skip
 
 
 def make_objects(org: Org, canary: str) -> dict[str, str]:

@@ -100,6 +100,10 @@ test_swapped(struct world *w)
 	    {"organisation and row changed about", SEAL_PRINTER_SECRET(w->row, w->org)},
 	    {"column", {STR("printers"), STR("secret2"), w->org, w->row}},
 	    {"table", {STR("printer"), STR("secret"), w->org, w->row}},
+	    {"job", SEAL_JOB_SECRET(w->org, w->row)},
+	    {"webhook's secret", SEAL_WEBHOOK_SECRET(w->org, w->row)},
+	    {"webhook's headers", SEAL_WEBHOOK_HEADERS(w->org, w->row)},
+	    {"rule's target", SEAL_RULE_TARGET(w->org, w->row)},
 	};
 	struct str sealed = seal_secret(w->a, w->pub, &at, STR("12345678")), plain;
 
@@ -142,7 +146,7 @@ test_degenerate_point(struct world *w)
 	memset(copy + 1 + SEAL_ID_LEN, 0, 32);
 	ok(!seal_open(w->a, w->priv, &at, (struct str){copy, sealed.n}, &plain),
 	    "an ephemeral key of zeros is refused");
-	ok(seal_secret(w->a, zeros, &at, STR("x")).p == NULL, "so is a gateway key of zeros");
+	ok(seal_secret(w->a, zeros, &at, STR("x")).p == NULL, "so is a reader's key of zeros");
 	seal_public_free(zeros);
 }
 

@@ -54,6 +54,8 @@ GENERATOR = [
     ("commands.yaml", "oneOf: [{required: [percent]}", "oneOf: [{required: [slowness]}", "one required member each"),
     ("commands.yaml", "oneOf: [{required: [percent]}", "oneOf: [{type: object}", "one required member each"),
     ("queue.yaml", "anyOf: [{required: [name]}", "anyOf: [{required: [title]}", "one required member each"),
+    ("events.yaml", "    x-capability: operations.read\n", "", "printer.created: x-capability is missing"),
+    ("events.yaml", "  printer.updated:\n", "  printer.created:\n", "given twice"),
 ]
 
 
@@ -84,6 +86,13 @@ LINT = [
      "unknown members"),
     ("queue.yaml", "      maxProperties: 50\n", "", "a map without limits"),
     ("queue.yaml", "        maxLength: 500\n", "", "has no maxLength"),
+    ("events.yaml", "  printer.created:\n", "  printer_created:\n", "is not two names in snake_case"),
+    ("events.yaml", "    x-capability: operations.read\n", "    x-capability: any\n", "its capability is not known"),
+    ("events.yaml", "    x-severity: info\n", "    x-severity: loud\n", "its severity is not known"),
+    ("events.yaml", "    x-severity: info\n", "    x-severity: info\n    x-colour: red\n", "['x-colour'] is not known"),
+    ("events.yaml", "x-title: 'Printer {name} was added'", "x-title: 'Printer {label} was added'", "the title names label"),
+    ("events.yaml", "    summary: A printer was added.\n", "    summary: A printer was added\n", "not a sentence"),
+    ("events.yaml", ", name: Prusa MK4 1}", "}", "name is missing"),
     ("errors.yaml", "sqlstate: [SLP02]", "sqlstate: [SLP99]", "SQL raises ['SLP02']"),
     ("errors.yaml", "constraints: [printers_serial_key]", "constraints: [printers_sn]", "no constraint is called"),
 ]
@@ -111,6 +120,21 @@ def test_bodies_of_several_kinds_are_described(tmp_path: Path) -> None:
     page = (tmp_path / "reference.html").read_text()
     assert '<section id="schema-PrinterCommand">' in page and '<a href="#schema-CommandJog">CommandJog</a>' in page
     assert "Exactly one of <code>percent</code>, <code>level</code>." in page
+
+
+def test_events_become_webhooks(tmp_path: Path) -> None:
+    run("contract2c.py", "--api", ROOT / "schema" / "api", "--out", tmp_path)
+    served = json.loads((tmp_path / "openapi.json").read_text())
+    post = served["webhooks"]["print.failed"]["post"]
+    media = post["requestBody"]["content"]["application/json"]
+    assert (post["operationId"], post["x-capability"], post["x-available"]) == ("onPrintFailed", "operations.read", True)
+    assert media["schema"]["allOf"][0] == {"$ref": "#/components/schemas/Event"}
+    assert media["schema"]["allOf"][1]["properties"]["type"] == {"const": "print.failed"}
+    assert list(media["example"]) == ["id", "type", "timestamp", "organization_id", "sequence", "data"]
+    assert {"2XX", "410"} == set(post["responses"])
+    page = (tmp_path / "reference.html").read_text()
+    assert '<section id="event-print.failed">' in page and '<a href="#event-print.failed">' in page
+    assert "not sent yet" in page
 
 
 def test_generator_leaves_unchanged_files_alone(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_reference_names_every_operation_and_error(http: httpx.Client) -> None:
         assert op["operationId"] in page.ids
     for code in contract["components"]["schemas"]["ErrorCode"]["enum"]:
         assert f"error-{code}" in page.ids
+    for event in contract["webhooks"]:
+        assert f"event-{event}" in page.ids
     inside = {target[1:] for target in page.targets if target.startswith("#")}
     assert inside <= page.ids
 

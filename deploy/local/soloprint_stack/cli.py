@@ -151,13 +151,15 @@ def install_files(at: Layout) -> None:
 
 
 def render_nginx(at: Layout, settings: Settings) -> bool:
+    """Whether anything changed."""
     before = {p: p.read_bytes() for p in (at.nginx / "conf").rglob("*.conf")}
     subprocess.run([str(services.renderer()), *services.nginx_arguments(at, settings)], check=True)
     open_up(at.nginx / "conf")
-    check = [*services.nginx(at).command[:-2], "-q", "-t"]
-    done = subprocess.run(check, env={"PATH": s6.PATH}, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise StackError(f"nginx refuses its configuration:\n{done.stderr.strip()}")
+    for service in (services.realtime(at), services.nginx(at)):
+        check = [*service.command[:-2], "-q", "-t"]
+        done = subprocess.run(check, env={"PATH": s6.PATH}, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise StackError(f"nginx refuses its configuration:\n{done.stderr.strip()}")
     return before != {p: p.read_bytes() for p in (at.nginx / "conf").rglob("*.conf")}
 
 
@@ -196,11 +198,13 @@ def start_api(at: Layout, settings: Settings, restart: set[str], reload: bool, p
 
 def start_nginx(at: Layout, settings: Settings, changed: bool, restart: set[str], progress: Progress) -> None:
     with progress.step("nginx") as note:
-        folder = at.scan / "nginx"
-        if s6.stat(folder)["up"] == "true" and changed and "nginx" not in restart:
-            s6.hangup(folder)
-        else:
-            start_services(at, ["nginx"], restart)
+        for name in ("realtime", "nginx"):
+            folder = at.scan / name
+            if s6.stat(folder)["up"] == "true" and changed and name not in restart:
+                s6.hangup(folder)
+            else:
+                start_services(at, [name], restart)
+        wait_for("the socket of subscribers", (at.run / "nginx" / "sub.sock").exists, 30, at.log("realtime"))
         client = Client(settings.url, at.ca)
         wait_for("the API behind nginx", lambda: client.status("/v1/health") == 200, 60, at.log("api-api"))
         note.append(settings.url)
@@ -261,6 +265,8 @@ def facts(at: Layout, settings: Settings) -> dict[str, object]:
         "migrator": at.conninfo("soloprint_migrator"),
         "redis": str(at.redis_socket),
         "gateway_pubkey": str(at.var / "keys" / "gateway.pub"),
+        "courier_key": str(at.var / "keys" / "courier.key"),
+        "courier_pubkey": str(at.var / "keys" / "courier.pub"),
         "fleet": str(at.fleet),
     }
 

@@ -103,6 +103,7 @@ def ctl(at: Layout, *words: str, role: str = "soloprint_migrator") -> str:
         at,
         SOLOPRINT_DB=at.conninfo(role),
         SOLOPRINT_GATEWAY_PUBKEY=str(at.var / "keys" / "gateway.pub"),
+        SOLOPRINT_COURIER_PUBKEY=str(at.var / "keys" / "courier.pub"),
         SOLOPRINT_SCHEMA=str(REPO / "schema" / "db"),
     )
     done = subprocess.run([str(at.bin / "soloprintctl"), *words], env=env, cwd="/", capture_output=True, text=True)
@@ -117,17 +118,25 @@ def ensure_schema(at: Layout) -> None:
     ctl(at, "migrate")
 
 
+def ensure_pair(at: Layout, reader: str) -> str:
+    """The key pair that seals secrets for the gateway or the courier."""
+    private, public = (at.var / "keys" / f"{reader}.{end}" for end in ("key", "pub"))
+    if private.exists() and public.exists():
+        return "kept"
+    for path in (private, public):
+        path.unlink(missing_ok=True)
+    ctl(at, f"{reader}-key", "create", str(private), str(public))
+    if at.as_root:
+        shutil.chown(private, at.user(f"soloprint-{reader}"), GROUP)
+    return "made"
+
+
 def ensure_keys(at: Layout) -> str:
+    """Whether the gateway's pair was kept or made: what printers' secrets hang on."""
     folder = at.var / "keys"
     if not (folder / "cursor.key").exists():
         write_private(folder / "cursor.key", secrets.token_bytes(32), at.user("soloprint-api"))
     if not (folder / "url.key").exists():
         write_private(folder / "url.key", secrets.token_bytes(32), at.user("soloprint-api"))
-    if (folder / "gateway.key").exists() and (folder / "gateway.pub").exists():
-        return "kept"
-    for name in ("gateway.key", "gateway.pub"):
-        (folder / name).unlink(missing_ok=True)
-    ctl(at, "gateway-key", "create", str(folder / "gateway.key"), str(folder / "gateway.pub"))
-    if at.as_root:
-        shutil.chown(folder / "gateway.key", at.user("soloprint-gateway"), GROUP)
-    return "made"
+    ensure_pair(at, "courier")
+    return ensure_pair(at, "gateway")

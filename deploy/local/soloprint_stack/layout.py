@@ -182,6 +182,8 @@ def make_folders(at: Layout) -> None:
     make_folder(at.redis_socket.parent, 0o750, owner)
     make_folder(at.run / "api", 0o2750, api)
     make_folder(at.run / "publish", 0o700, at.user("soloprint-gateway"))
+    make_folder(at.run / "events", 0o700, at.user("soloprint-courier"))
+    make_folder(at.run / "snapshots", 0o700, api)
     make_folder(at.run / "nginx", 0o700, owner)
     # Written by nginx, the API and the courier; nobody else enters.
     for path in (at.storage, *(at.storage / name for name in ("blobs", "staging", "tmp"))):

@@ -58,6 +58,8 @@ def api(at: Layout, settings: Settings, pool: str) -> Service:
         "SOLOPRINT_REDIS": str(at.redis_socket),
         "SOLOPRINT_CURSOR_KEY": str(at.var / "keys" / "cursor.key"),
         "SOLOPRINT_GATEWAY_PUBKEY": str(at.var / "keys" / "gateway.pub"),
+        "SOLOPRINT_COURIER_PUBKEY": str(at.var / "keys" / "courier.pub"),
+        "SOLOPRINT_SNAPSHOT_PUBLISH": f"{at.run}/snapshots/pub.sock",
         "SOLOPRINT_STORAGE": str(at.storage),
         "SOLOPRINT_URL_KEY": str(at.var / "keys" / "url.key"),
         "SOLOPRINT_PUBLIC_URL": settings.url,
@@ -89,6 +91,8 @@ def courier(at: Layout, settings: Settings, name: str) -> Service:
     env = {
         "SOLOPRINT_DB": at.conninfo("soloprint_courier"),
         "SOLOPRINT_COURIER_NAME": name,
+        "SOLOPRINT_COURIER_KEY": str(at.var / "keys" / "courier.key"),
+        "SOLOPRINT_EVENTS_PUBLISH": f"{at.run}/events/pub.sock",
         "SOLOPRINT_PUBLIC_URL": settings.url,
         "SOLOPRINT_STORAGE": str(at.storage),
     }
@@ -112,20 +116,32 @@ def fleet(at: Layout, settings: Settings) -> Service:
     return Service("fleet", command, at.user("soloprint"), umask="0022", stop_ms=8000)
 
 
-def nginx(at: Layout) -> Service:
-    command = ["nginx", "-e", "stderr", "-p", str(at.nginx), "-c", str(at.nginx / "conf" / "nginx.conf")]
-    # Workers outlive a killed master and keep its port; they are told by the session the master led.
+def an_nginx(at: Layout, name: str, conf: str) -> Service:
+    command = ["nginx", "-e", "stderr", "-p", str(at.nginx), "-c", str(at.nginx / "conf" / f"{conf}.conf")]
+    # Workers outlive a killed master and keep what it listened on; they are told by the session the master led.
     orphans = (
-        f"old=$(cat '{at.run}/nginx.pid' 2>/dev/null) || old=none\n"
+        f"old=$(cat '{at.run}/{conf}.pid' 2>/dev/null) || old=none\n"
         "for stat in /proc/[0-9]*/stat; do\n"
         '\tread -r line 2>/dev/null <"$stat" || continue\n'
         '\tcase "$line" in *" (nginx) "?" "[0-9]*" $old $old "*) kill -QUIT "${line%% *}" ;; esac\n'
         "done\n"
     )
-    # A killed master leaves its sockets behind, and would not start on them.
-    orphans += f"rm -f '{at.run}/publish/pub.sock' '{at.run}/nginx/sub.sock'\n"
     # As root its master reads the key and its workers are the user "soloprint".
-    return Service("nginx", [*command, "-g", "daemon off;"], before=orphans, stop_signal="QUIT", stop_ms=8000)
+    return Service(name, [*command, "-g", "daemon off;"], before=orphans, stop_signal="QUIT", stop_ms=8000)
+
+
+def nginx(at: Layout) -> Service:
+    return an_nginx(at, "nginx", "nginx")
+
+
+def realtime(at: Layout) -> Service:
+    """The nginx that holds viewers of cameras and subscribers of events."""
+    service = an_nginx(at, "realtime", "realtime")
+    # A killed master leaves its sockets behind, and would not start on them.
+    sockets = ("publish/pub.sock", "events/pub.sock", "snapshots/pub.sock", "nginx/sub.sock")
+    service.before += "".join(f"rm -f '{at.run}/{name}'\n" for name in sockets)
+    service.stop_signal = "TERM"
+    return service
 
 
 def gateways(settings: Settings) -> list[str]:
@@ -138,7 +154,7 @@ def couriers(settings: Settings) -> list[str]:
 
 def all_services(at: Layout, settings: Settings) -> list[Service]:
     """In the order in which they start."""
-    out = [postgres(at), redis(at)]
+    out = [postgres(at), redis(at), realtime(at)]
     out += [fleet(at, settings)] if settings.fleet else []
     out += [api(at, settings, pool) for pool in POOLS]
     out += [gateway(at, settings, name) for name in gateways(settings)]

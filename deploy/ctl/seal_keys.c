@@ -1,4 +1,4 @@
-/* gateway-key create: the key pair that seals printers' secrets. */
+/* gateway-key create, courier-key create: the key pairs that seal secrets. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -28,8 +28,8 @@ write_new(const char *path, struct str text, mode_t mode)
 	return ok;
 }
 
-int
-cmd_gateway_key(struct ctl *c)
+static int
+make_pair(struct ctl *c, const char *reader)
 {
 	const char *paths[2];
 	struct str priv, pub;
@@ -43,7 +43,19 @@ cmd_gateway_key(struct ctl *c)
 		unlink(paths[0]);
 		return 1;
 	}
-	note("private key (the gateway's alone): %s\npublic key (the API's): %s", paths[0],
+	note("private key (the %s's alone): %s\npublic key (the API's): %s", reader, paths[0],
 	    paths[1]);
 	return 0;
+}
+
+int
+cmd_gateway_key(struct ctl *c)
+{
+	return make_pair(c, "gateway");
+}
+
+int
+cmd_courier_key(struct ctl *c)
+{
+	return make_pair(c, "courier");
 }
