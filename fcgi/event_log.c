@@ -27,8 +27,13 @@ bind_filters(struct query *q, const void *query_in)
 	bind_str(q, in->created_before);
 }
 
+static const struct sql_order orders[] = {
+    {STR_INIT("sequence"), &SQL_events_forward},
+    {STR_INIT("-sequence"), &SQL_events_back},
+};
+
 static const struct list event_list = {
-    LIST_ORDERS(events_orders),
+    LIST_ORDERS(orders),
     .total = &SQL_events_total,
     .bind_filters = bind_filters,
 };

@@ -27,12 +27,20 @@ static const struct list delivery_list = {
     .bind_filters = bind_filters,
 };
 
+static const struct list delivery_list_of_webhook = {
+    LIST_ORDERS(webhook_deliveries_of_orders),
+    .total = &SQL_webhook_deliveries_total,
+    .bind_filters = bind_filters,
+};
+
 const struct err *
 listWebhookDeliveries(struct req *r)
 {
 	const struct listWebhookDeliveries_query *in = r->query;
+	bool one = FIELD_SET(in, LISTWEBHOOKDELIVERIES_Q_WEBHOOK_ID);
 
-	return reply_list(r, &delivery_list, &PAGE_IN(in, LISTWEBHOOKDELIVERIES_Q));
+	return reply_list(r, one ? &delivery_list_of_webhook : &delivery_list,
+	    &PAGE_IN(in, LISTWEBHOOKDELIVERIES_Q));
 }
 
 const struct err *

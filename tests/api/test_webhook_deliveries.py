@@ -250,3 +250,20 @@ def test_events_become_deliveries(org: Org) -> None:
     until(lambda: ids(org.api, f"event_id={event}"), what="deliveries of the event")
     got = {d["webhook_id"] for d in org.api.get(f"{DELIVERIES}?event_id={event}&limit=100").json()["data"]}
     assert got == {hooks[n]["id"] for n in ("all", "kind", "type", "printer", "group")}
+
+
+def test_an_attempt_is_told(org: Org) -> None:
+    """The courier of the stack tries it: the name is nobody's."""
+    made = make_webhook(org)
+    delivery = org.api.post(f"{WEBHOOKS}/{made['id']}/test", {"event_type": "print.failed"}, expect=202).json()["id"]
+
+    def ended() -> dict[str, Any]:
+        got = org.api.get(f"{DELIVERIES}/{delivery}", expect=200).json()
+        return dict(got) if got["status"] == "failed" else {}
+
+    got = until(ended, timeout_s=40, what="the end of a test")
+    assert (got["attempts"], got["last_status"], got["retrying"], got["next_attempt_at"]) == (1, None, False, None)
+    assert got["last_error"] in ("dns_failed", "timeout")
+    assert [(a["attempt"], a["error"], a["signatures"]) for a in got["attempt_log"]] == [(1, got["last_error"], 1)]
+    shown = org.api.get(f"{WEBHOOKS}/{made['id']}").json()
+    assert (shown["status"], shown["consecutive_failures"], shown["queued"]) == ("active", 0, 0)

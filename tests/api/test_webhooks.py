@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from api import Api, fields
-from hooks import DELIVERIES, QUIET, TYPES, URL, WEBHOOKS, key_bytes, make_delivery, make_webhook
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hooks import DELIVERIES, QUIET, TYPES, URL, WEBHOOKS, key_bytes, make_delivery, make_webhook, opened
 from keys import CAPABILITIES
 from world import Org
 
@@ -114,17 +116,36 @@ def test_nothing_secret_is_stored_or_told(org: Org) -> None:
         assert not any(text in answer.text for text in hidden)
 
 
-@pytest.mark.parametrize("signature", ["hmac", "ed25519"])
-def test_secrets_are_sealed_for_their_place(org: Org, signature: str) -> None:
-    """Two seals of the same thing differ, and each begins as the form says."""
-    made = make_webhook(org, signature=signature, headers={"X-Key": "k"})
-    sealed = org.sql(
-        "SELECT s.secret_sealed, w.headers_sealed FROM app.webhooks w JOIN app.webhook_secrets s ON s.webhook_id = w.id WHERE w.id = %s",
-        made["id"],
-    )[0]
-    for value in sealed:
-        assert bytes(value)[0] == 1
-    assert bytes(sealed[0])[1:5] == bytes(sealed[1])[1:5], "two keys"
+def secrets_of(org: Org, webhook: str) -> list[str]:
+    """The live signing secrets, oldest first, as the courier opens them."""
+    rows = org.sql("SELECT id::text, secret_sealed FROM app.webhook_secrets WHERE webhook_id = %s ORDER BY created_at, id", webhook)
+    return [opened(org, "webhook_secrets|secret", row_id, bytes(sealed)) for row_id, sealed in rows]
+
+
+def headers_of(org: Org, webhook: str) -> dict[str, str]:
+    sealed = org.sql("SELECT headers_sealed FROM app.webhooks WHERE id = %s", webhook)[0][0]
+    return dict(json.loads(opened(org, "webhooks|headers", webhook, bytes(sealed))))
+
+
+def test_the_courier_opens_what_was_shown(org: Org) -> None:
+    headers = {"Authorization": "Bearer \"x\" / y", "X-Team": "lab"}
+    made = make_webhook(org, headers=headers)
+    path = f"{WEBHOOKS}/{made['id']}"
+    assert secrets_of(org, made["id"]) == [made["signing_secret"]]
+    assert headers_of(org, made["id"]) == headers
+    new = org.api.post(f"{path}/rotate-secret", expect=200).json()["signing_secret"]
+    assert secrets_of(org, made["id"]) == [made["signing_secret"], new]
+    org.api.patch(path, {"headers": {"X-Team": "shop"}}, expect=200)
+    assert headers_of(org, made["id"]) == {"X-Team": "shop"}
+
+
+def test_the_courier_has_the_public_keys_other_half(org: Org) -> None:
+    made = make_webhook(org, signature="ed25519")
+    shown = [made, org.api.post(f"{WEBHOOKS}/{made['id']}/rotate-secret", expect=200).json()]
+    for public, private in zip(shown, secrets_of(org, made["id"]), strict=True):
+        pair = key_bytes(private, "whsk_")
+        mine = Ed25519PrivateKey.from_private_bytes(pair[:32]).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        assert key_bytes(public["public_key"], "whpk_") == mine == pair[32:]
 
 
 @contextmanager

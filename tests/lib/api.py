@@ -28,6 +28,24 @@ class Http2(httpx.BaseTransport):
         self.inner.close()
 
 
+def ask(http: httpx.Client, method: str, path: str, **kw: Any) -> httpx.Response:
+    """The whole answer; of a live stream, which has no end, its first message."""
+    answer = http.send(http.build_request(method, path, **kw), stream=True)
+    try:
+        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            first = b""
+            for piece in answer.iter_raw():
+                first += piece
+                if b"\n\n" in first:
+                    break
+            answer._content = first
+        else:
+            answer.read()
+    finally:
+        answer.close()
+    return answer
+
+
 class Api:
     """One credential's view of the API. All views of a process share one HTTP/2 connection pool."""
 
@@ -45,7 +63,7 @@ class Api:
         sent = list(headers.items()) if isinstance(headers, dict) else list(headers or [])
         if self.key and not any(n.lower() in ("authorization", "x-api-key") for n, _ in sent):
             sent.append(("Authorization", f"Bearer {self.key}"))
-        answer = self.http.request(method, path, headers=sent, **kw)
+        answer = ask(self.http, method, path, headers=sent, **kw)
         if check and path.startswith(("/v1", "/api/")):
             self.contract.check(answer)
         what = f"{method} {path} → {answer.status_code} {answer.text[:600]}"

@@ -7,6 +7,11 @@ import json
 import secrets
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from world import Org
 
 WEBHOOKS = "/v1/platform/webhooks"
@@ -60,3 +65,14 @@ def key_bytes(text: str, start: str) -> bytes:
     """Of a secret or a public key."""
     assert text.startswith(start), text[:8]
     return base64.b64decode(text.removeprefix(start), validate=True)
+
+
+def opened(org: Org, place: str, row: str, sealed: bytes) -> str:
+    """What the API sealed for the courier, with the courier's key. place: "webhooks|headers"."""
+    key = load_pem_private_key((org.stack.var / "keys/courier.key").read_bytes(), None)
+    assert isinstance(key, X25519PrivateKey)
+    assert sealed[0] == 1
+    once, reader = sealed[5:37], key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    shared = key.exchange(X25519PublicKey.from_public_bytes(once))
+    okm = HKDF(SHA256(), 44, once + reader, b"soloprint sealed secret v1").derive(shared)
+    return AESGCM(okm[:32]).decrypt(okm[32:], sealed[37:], f"{place}|{org.id}|{row}".encode()).decode()

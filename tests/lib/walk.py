@@ -69,6 +69,7 @@ BODIES: dict[str, Any] = {
     "rotateWebhookSecret": lambda: {"overlap_seconds": 0},
     "testWebhook": lambda: {"event_type": "spool.empty"},
     "recoverWebhook": lambda: {"since": "2026-01-01T00:00:00Z"},
+    "createEventStreamUrl": dict,
     "createNotificationRule": lambda: {"name": f"walk {secrets.token_hex(4)}", "events": ["spool.empty"], "channel": "in_app"},
     "updateNotificationRule": lambda: {"name": f"walk {secrets.token_hex(4)}"},
     "updateNotification": lambda: {"read": True},
@@ -198,6 +199,8 @@ def objects_of(org: Org, op: Operation, canary: str) -> dict[str, str]:
     if op.id == "getCameraStream":
         signed = org.api.get(f"/v1/printers/{ids['printer_id']}/camera/stream", expect=302).json()["url"]
         ids["?"] = files.path_of(signed).split("?")[1]
+    if op.id == "getEventStream":
+        ids["?"] = files.path_of(org.api.post("/v1/events/token", {}, expect=200).json()["url"]).split("?")[1]
     for member, kind in BODY_OBJECTS.get(op.id, []):
         ids[f"@{member}"] = make_object(org, kind, canary)
     if op.id == "getStoredFile":

@@ -172,7 +172,8 @@ class Hook:
         self.url = url or f"https://{host}{path}"
         row = {
             "org_id": org.id, "id": self.id, "name": f"Hook {self.id[:8]}", "endpoint_url": self.url, "subscriptions": ["printer.*"],
-            "signature": "ed25519" if public else "hmac", "public_key": public, "retry_backoff_seconds": 1, "capabilities": list(CAPABILITIES), **columns,
+            "signature": "ed25519" if public else "hmac", "public_key": public, "retry_backoff_seconds": 1,
+            "capabilities": list(CAPABILITIES), **columns,
         }  # fmt: skip
         if headers:
             row["headers_sealed"] = place.key.seal("webhooks", "headers", org.id, self.id, json.dumps(headers))
