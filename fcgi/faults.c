@@ -1,5 +1,7 @@
 #include "faults.h"
 
+#include "state.h"
+
 const struct err *
 faults_found(struct req *r, const struct query *q)
 {
@@ -13,4 +15,17 @@ faults_found(struct req *r, const struct query *q)
 	e = err_by_code(rows_get(q, 0, "code"));
 	r->refused = e ? e : &err_validation_failed;
 	return r->refused;
+}
+
+bool
+url_allowed(struct req *r, struct str pointer, struct str url, struct fetch_url *out)
+{
+	struct fetch_result verdict = {
+	    .status = fetch_url_check(&r->w->cfg->fetch, r->arena, url, out)};
+
+	if (verdict.status == FETCH_OK)
+		return true;
+	violation_add(&r->violations, pointer, fetch_reason(r->arena, &verdict),
+	    fetch_sentence(r->arena, &verdict));
+	return false;
 }

@@ -1,27 +1,13 @@
 /* Imports from URLs. Contract: schema/api/imports.yaml; statements: imports.sql; the fetching is
  * courier/imports.c. */
+#include "faults.h"
 #include "gen/routes.h"
 #include "media/kind.h"
-#include "net/fetch.h"
 #include "query.h"
 #include "reply.h"
 #include "state.h"
 
 enum { IMPORTS_OPEN_MOST = 100, ATTEMPTS_MOST = 4 };
-
-/* What can be said of a URL without asking a network. */
-static bool
-url_ok(struct req *r, struct str url, struct fetch_url *out)
-{
-	struct fetch_result verdict = {
-	    .status = fetch_url_check(&r->w->cfg->fetch, r->arena, url, out)};
-
-	if (verdict.status == FETCH_OK)
-		return true;
-	violation_add(&r->violations, STR("/url"), fetch_reason(r->arena, &verdict),
-	    fetch_sentence(r->arena, &verdict));
-	return false;
-}
 
 /* A path's end may be a secret; one that is named like a print file is taken for a name. */
 static struct str
@@ -79,7 +65,7 @@ uploadFileFromUrl(struct req *r)
 	struct uuid id = uuid_v7(), file_id = uuid_v7();
 	struct fetch_url url;
 
-	if (!url_ok(r, in->url, &url))
+	if (!url_allowed(r, STR("/url"), in->url, &url))
 		return refuse(r, &err_validation_failed);
 	add_file(r, file_id, &url);
 	return reply_one(r, add_job(r, id, file_id, &url), 202);

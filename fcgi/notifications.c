@@ -2,7 +2,6 @@
  * notifications.sql; the sending is the courier's. */
 #include "faults.h"
 #include "gen/routes.h"
-#include "net/fetch.h"
 #include "page.h"
 #include "query.h"
 #include "reply.h"
@@ -59,20 +58,6 @@ struct target {
 	struct str host, sealed;
 };
 
-/* What can be said of a URL without asking a network. */
-static bool
-url_ok(struct req *r, struct str url, struct fetch_url *out)
-{
-	struct fetch_result verdict = {
-	    .status = fetch_url_check(&r->w->cfg->fetch, r->arena, url, out)};
-
-	if (verdict.status == FETCH_OK)
-		return true;
-	violation_add(&r->violations, STR("/url"), fetch_reason(r->arena, &verdict),
-	    fetch_sentence(r->arena, &verdict));
-	return false;
-}
-
 static const struct err *
 take_target(struct req *r, struct uuid rule, struct str url, struct target *out)
 {
@@ -81,7 +66,7 @@ take_target(struct req *r, struct uuid rule, struct str url, struct target *out)
 	*out = (struct target){STR_NONE, STR_NONE};
 	if (!url.p)
 		return NULL;
-	if (!url_ok(r, url, &checked))
+	if (!url_allowed(r, STR("/url"), url, &checked))
 		return &err_validation_failed;
 	out->host = checked.host;
 	return secret_seal(r, TARGET_OF_RULE, rule, checked.text, &out->sealed);

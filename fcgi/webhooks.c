@@ -7,7 +7,6 @@
 #include "faults.h"
 #include "gen/routes.h"
 #include "http/pointer.h"
-#include "net/fetch.h"
 #include "page.h"
 #include "reply.h"
 #include "secrets.h"
@@ -62,23 +61,6 @@ struct target {
 	size_t n_names;
 	struct str headers;
 };
-
-/* What can be said of a URL without asking a network. */
-static bool
-url_ok(struct req *r, struct str url, struct target *out)
-{
-	struct fetch_url u;
-	struct fetch_result verdict = {
-	    .status = fetch_url_check(&r->w->cfg->fetch, r->arena, url, &u)};
-
-	if (verdict.status == FETCH_OK) {
-		out->url = u.text;
-		return true;
-	}
-	violation_add(&r->violations, STR("/endpoint_url"), fetch_reason(r->arena, &verdict),
-	    fetch_sentence(r->arena, &verdict));
-	return false;
-}
 
 /* Whole names, and beginnings that end in '-': what HTTP, the signature or the sender need for
  * themselves. */
@@ -143,14 +125,16 @@ target_read(
     struct req *r, struct uuid id, struct str url, struct json_object *headers, struct target *out)
 {
 	struct str text = STR_NONE;
+	struct fetch_url u;
 	bool ok = true;
 
 	*out = (struct target){.url = STR_NONE};
 	if (url.p)
-		ok = url_ok(r, url, out);
+		ok = url_allowed(r, STR("/endpoint_url"), url, &u);
 	ok = headers_ok(r, headers, out) && ok;
 	if (!ok)
 		return &err_validation_failed;
+	out->url = url.p ? u.text : STR_NONE;
 	if (out->n_names)
 		text.p = json_object_to_json_string_length(
 		    headers, JSON_C_TO_STRING_PLAIN, &text.n);

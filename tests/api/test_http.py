@@ -53,7 +53,10 @@ def test_methods_nobody_knows(anonymous: Api, method: str) -> None:
     assert answer.json()["error"] in ("method_not_allowed", "not_implemented", "bad_request")
 
 
-@pytest.mark.parametrize("op", [o for o in CONTRACT.operations if o.method == "GET" and not o.path_names], ids=str)
+READS = [o for o in CONTRACT.operations if o.method == "GET" and not o.path_names and o.id != "getEventStream"]  # that one is signed
+
+
+@pytest.mark.parametrize("op", READS, ids=str)
 def test_head_is_get_without_body(api: Api, op: object) -> None:
     get, head = api.get(op.path), api.request("HEAD", op.path)  # type: ignore[attr-defined]
     assert (head.status_code, head.content) == (200, b"")

@@ -74,6 +74,21 @@ class Api:
             assert answer.json().get("error") == expect, what
         return answer
 
+    def _ask(self, method: str, path: str, headers: list[tuple[str, str]], **kw: Any) -> httpx.Response:
+        """The whole answer; of a stream of events the first message, which is all there may be for a long time."""
+        request = self.http.build_request(method, path, headers=headers, **kw)
+        answer = self.http.send(request, stream=True)
+        if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            answer.read()
+            return answer
+        text = b""
+        for chunk in answer.iter_bytes():
+            text += chunk
+            if b"\ndata: " in text and text.endswith(b"\n\n"):
+                break
+        answer.close()
+        return httpx.Response(answer.status_code, headers=answer.headers, content=text, request=request)
+
     def get(self, path: str, **kw: Any) -> httpx.Response:
         return self.request("GET", path, **kw)
 

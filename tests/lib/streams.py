@@ -253,6 +253,52 @@ class EventSocket(Listener):
         self.thread.join(10)
 
 
+class Follower:
+    """Does what EventSource does: when the stream ends, opens it again with Last-Event-ID."""
+
+    def __init__(self, url: str, cacert: str, key: str) -> None:
+        self.url, self.cacert, self.key = url, cacert, key
+        self.ended: list[EventStream] = []
+        self.now: EventStream | None = None
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        until(lambda: self.now, 10, what="the first stream")
+
+    def _run(self) -> None:
+        last_id = ""
+        while not self.stop.is_set():
+            try:
+                stream = EventStream(self.url, self.cacert, self.key, **({"Last_Event_ID": last_id} if last_id else {}))
+            except (OSError, http.client.HTTPException):
+                self.stop.wait(0.1)
+                continue
+            if stream.status != 200:
+                self.stop.wait(0.1)
+                continue
+            self.now = stream
+            stream.thread.join()
+            self.ended.append(stream)
+            last_id = stream.last_id or last_id
+
+    @property
+    def messages(self) -> list[Message]:
+        streams = [*self.ended, *([self.now] if self.now and self.now not in self.ended else [])]
+        return [m for stream in streams for m in list(stream.messages)]
+
+    @property
+    def events(self) -> list[Message]:
+        whole = Listener()
+        whole.messages = self.messages
+        return whole.events
+
+    def close(self) -> None:
+        self.stop.set()
+        if self.now:
+            self.now.close()
+        self.thread.join(10)
+
+
 def nginx_channel(run: str | Path, whose: str, channels: str, body: bytes | None = None, method: str = "POST") -> httpx.Response:
     """What publishers do, at the socket of the one who may: events, publish or snapshots."""
     with httpx.Client(transport=httpx.HTTPTransport(uds=f"{run}/{whose}/pub.sock"), timeout=5) as client:
