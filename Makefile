@@ -231,8 +231,9 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 FUZZ_SECONDS ?= 60
 FUZZ_EXTRA = $(if $(filter fuzz_bambu% fuzz_moonraker% fuzz_camera% fuzz_prusalink% fuzz_octoprint% fuzz_discover%,$*),$(filter-out %/gateway/main.o,$(GW_O)),$(BUILD)/obj/gen/inputs.o) \
              $(if $(filter fuzz_route%,$*),$(BUILD)/obj/gen/routes.o $(BUILD)/obj/gen/openapi_json.o) \
-             $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O))
-$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(GENERATED) \
+             $(if $(filter fuzz_form%,$*),$(SCAN_PARTS_O)) \
+             $(if $(filter fuzz_webhook%,$*),$(filter-out %/courier/main.o,$(CR_O)))
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(LIB_A) $(GW_O) $(SCAN_PARTS_O) $(CR_O) $(GENERATED) \
     $(addprefix $(BUILD)/obj/gen/,inputs.o routes.o openapi_json.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $< $(if $(FUZZ),,tests/fuzz/replay.c) $(FUZZ_EXTRA) \

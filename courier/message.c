@@ -146,8 +146,16 @@ taken(struct arena *a, struct buf *b)
 static void
 put_time(struct buf *b, struct str rfc3339)
 {
-	if (rfc3339.n < 19 || rfc3339.p[10] != 'T')
+	static const char form[] = "0000-00-00T00:00:00";
+
+	if (rfc3339.n < sizeof(form) - 1)
 		return;
+	for (size_t i = 0; i < sizeof(form) - 1; i++) {
+		bool digit = rfc3339.p[i] >= '0' && rfc3339.p[i] <= '9';
+
+		if (form[i] == '0' ? !digit : rfc3339.p[i] != form[i])
+			return;
+	}
 	buf_fmt(b, "%.10s %.8s UTC", rfc3339.p, rfc3339.p + 11);
 }
 

@@ -12,7 +12,7 @@
 enum {
 	LEAD_MS = 50,
 	FOLLOW_MS = 250,
-	BATCH = 1000,
+	BATCH_MOST = 1000,
 	STREAM_BATCH = 200,
 	POST_MS = 100, /* messages are posted so long, then events are published again */
 	AWAY_MS = 500, /* while nginx is away */
@@ -26,11 +26,12 @@ struct publisher {
 	struct publish *nginx;         /* NULL: messages are dropped */
 	struct str done[STREAM_BATCH]; /* what nginx has, as text in `arena` */
 	size_t n_done;
+	int64_t
+	    batch; /* events at once: fewer when there are so many receivers that it takes long */
 	struct arena *arena;
 	int64_t post_at_ms, complain_at_ms;
 };
 
-/* nginx did not take it, and will not: the others need not wait. */
 static void
 complain(struct publisher *p, const char *what)
 {
@@ -61,7 +62,7 @@ post(struct publisher *p, const struct query *q, int row)
 	}
 	if (ok)
 		return true;
-	if (publish_refused(p->nginx)) {
+	if (publish_refused(p->nginx)) { /* the others need not wait for it */
 		complain(p, "nginx refuses a message: it is left out");
 		return true;
 	}
@@ -100,6 +101,7 @@ static int64_t
 turn(struct publisher *p)
 {
 	struct query *list = NULL, *publish, *work = NULL, *q;
+	int64_t asked = p->batch;
 
 	arena_reset(p->c->scratch);
 	if (p->n_done > 0) {
@@ -108,13 +110,16 @@ turn(struct publisher *p)
 	}
 	publish = q = add(p, &list, &SQL_publish);
 	bind_str(q, lease);
-	bind_i64(q, BATCH);
+	bind_i64(q, p->batch);
 	if (clock_mono_ms() >= p->post_at_ms) {
 		work = q = add(p, &list, &SQL_stream_work);
 		bind_i64(q, STREAM_BATCH);
 	}
-	if (!courier_ask(p->c, list))
+	if (!courier_ask(p->c, list)) {
+		p->batch = p->batch > 4 ? p->batch / 4 : 1;
 		return FOLLOW_MS;
+	}
+	p->batch = p->batch < BATCH_MOST / 2 ? p->batch * 2 : BATCH_MOST;
 	p->n_done = 0;
 	if (rows_get(publish, 0, "failure").p)
 		log_error("notification rules cannot be followed",
@@ -123,13 +128,15 @@ turn(struct publisher *p)
 		post_all(p, work);
 	if (!rows_bool(publish, 0, "leads"))
 		return FOLLOW_MS;
-	return p->n_done > 0 || rows_i64(publish, 0, "published") >= BATCH ? 0 : LEAD_MS;
+	if (p->nginx && clock_mono_ms() >= p->post_at_ms && !publish_tick(p->nginx))
+		p->post_at_ms = clock_mono_ms() + AWAY_MS;
+	return p->n_done > 0 || rows_i64(publish, 0, "published") >= asked ? 0 : LEAD_MS;
 }
 
 void
 publish_work(struct courier *c)
 {
-	struct publisher p = {.c = c, .arena = arena_new(1 << 20)};
+	struct publisher p = {.c = c, .arena = arena_new(1 << 20), .batch = BATCH_MOST};
 
 	if (*c->cfg->events_publish)
 		p.nginx = publish_new(c->cfg->events_publish);

@@ -22,7 +22,7 @@ enum {
 	TOTAL_MOST = 2000,
 	FDS_OTHER = 64,  /* descriptors that are no transfers' */
 	FDS_EACH = 2,    /* looking up a name takes two */
-	IDLE_MS = 50,    /* between claims when there is little to do */
+	IDLE_MS = 25,    /* between claims when there is little to do */
 	BETWEEN_MS = 10, /* between round trips, so that results gather */
 	AWAY_MS = 200,   /* while the database is away */
 	BATCH_BYTES = 1 << 20,
@@ -203,7 +203,7 @@ finish_query(struct sender *s, size_t *n)
 static void
 forget_results(struct sender *s, size_t n)
 {
-	while (n-- > 0) {
+	while (n-- > 0 && s->results) {
 		struct result *r = s->results;
 
 		s->results = r->next;
@@ -375,7 +375,7 @@ send_work(struct courier *c)
 	struct fetch *fetch = fetch_new(&c->cfg->fetch); /* says whether the rules can be used */
 	struct sender s = {
 	    .c = c,
-	    .tools = {.rules = &c->cfg->fetch,
+	    .tools = {.rules = fetch ? &c->cfg->fetch : NULL,
 		.key = c->key,
 		.mail = {c->cfg->smtp_url, c->cfg->smtp_ca, c->cfg->mail_from}},
 	    .transfers = transfers_new(on_done),

@@ -19,11 +19,13 @@ enum {
 	SEND_HEAD = 1024,          /* bytes of an answer that are kept */
 };
 
-/* What every attempt needs; borrowed. */
+/* What every attempt needs; borrowed. complain_at_ms: when the log may be told again that
+ * something is misconfigured, monotonic. */
 struct send_tools {
 	const struct fetch_rules *rules; /* NULL: they cannot be used */
 	const struct seal_private *key;  /* NULL: nothing sealed can be opened */
 	struct mail_config mail;
+	int64_t complain_at_ms;
 };
 
 /* One attempt. Texts are in its arena, as the database gave them; sealed ones are bytes. */
@@ -61,7 +63,7 @@ struct send_end {
 };
 
 /* Makes the handle, ready to run. False: nothing can be sent, *end says why. */
-bool send_prepare(const struct send_tools *t, struct delivery *d, struct send_end *end);
+bool send_prepare(struct send_tools *t, struct delivery *d, struct send_end *end);
 /* Reads the end off the handle. */
 void send_ended(struct delivery *d, CURLcode code, struct send_end *end);
 /* One element of the array that sec.deliveries_finish takes, in d's arena. */

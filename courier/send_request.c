@@ -13,7 +13,13 @@
 #include "courier/channel.h"
 #include "courier/send.h"
 
-enum { JSON_DEPTH = 8, BODY_MOST = 1 << 20, SIGNATURES_MOST = 4096, VALUE_MOST = 8192 };
+enum {
+	JSON_DEPTH = 8,
+	BODY_MOST = 1 << 20,
+	SIGNATURES_MOST = 4096,
+	VALUE_MOST = 8192,
+	COMPLAIN_MS = 60000
+};
 
 /* --- ends before there is a request ----------------------------------------------------------- */
 
@@ -25,14 +31,20 @@ refuse(struct send_end *end, const char *error, bool permanent)
 	return false;
 }
 
+/* The log is told of one a minute: there may be thousands. */
 static bool
-misconfigured(const struct delivery *d, struct send_end *end, const char *what)
+misconfigured(
+    struct send_tools *t, const struct delivery *d, struct send_end *end, const char *what)
 {
+	int64_t now = clock_mono_ms();
 	char id[UUID_TEXT_LEN + 1];
 
 	uuid_text(d->endpoint_id, id);
-	log_warn(
-	    "what a delivery needs cannot be used", LOG_Z("what", what), LOG_Z("endpoint", id));
+	if (now >= t->complain_at_ms) {
+		log_warn("what a delivery needs cannot be used", LOG_Z("what", what),
+		    LOG_Z("endpoint", id));
+		t->complain_at_ms = now + COMPLAIN_MS;
+	}
 	return refuse(end, "misconfigured", false);
 }
 
@@ -235,13 +247,13 @@ on_bytes(char *p, size_t size, size_t n, void *ctx)
 
 /* The handle, by the rules for addresses that others chose. */
 static bool
-make_handle(const struct send_tools *t, struct delivery *d, struct send_end *end)
+make_handle(struct send_tools *t, struct delivery *d, struct send_end *end)
 {
 	struct fetch_url url;
 	struct fetch_result judged = {0};
 
 	if (!t->rules)
-		return misconfigured(d, end, "rules of addresses");
+		return misconfigured(t, d, end, "rules of addresses");
 	judged.status = fetch_url_check(t->rules, d->arena, d->url, &url);
 	if (judged.status != FETCH_OK) {
 		end->error = fetch_reason(d->arena, &judged);
@@ -262,15 +274,15 @@ make_handle(const struct send_tools *t, struct delivery *d, struct send_end *end
 }
 
 static bool
-prepare_webhook(const struct send_tools *t, struct delivery *d, struct send_end *end)
+prepare_webhook(struct send_tools *t, struct delivery *d, struct send_end *end)
 {
 	int64_t now_s = clock_unix_s();
 	struct str id = put_common_headers(d, d->event_id, now_s);
 
 	if (!put_signatures(t, d, id, now_s))
-		return misconfigured(d, end, "signing secret");
+		return misconfigured(t, d, end, "signing secret");
 	if (!put_own_headers(t, d))
-		return misconfigured(d, end, "headers");
+		return misconfigured(t, d, end, "headers");
 	return make_handle(t, d, end);
 }
 
@@ -278,7 +290,7 @@ prepare_webhook(const struct send_tools *t, struct delivery *d, struct send_end 
 
 static bool
 prepare_post(
-    const struct send_tools *t, struct delivery *d, const struct message *m, struct send_end *end)
+    struct send_tools *t, struct delivery *d, const struct message *m, struct send_end *end)
 {
 	const struct channel *channel = channel_find(d->channel);
 	struct seal_place place = SEAL_RULE_TARGET(d->org_id, d->endpoint_id);
@@ -286,9 +298,9 @@ prepare_post(
 	bool ok;
 
 	if (!channel)
-		return misconfigured(d, end, "channel");
+		return misconfigured(t, d, end, "channel");
 	if (!open_sealed(t, d, &place, d->target_sealed, &d->url))
-		return misconfigured(d, end, "target");
+		return misconfigured(t, d, end, "target");
 	buf_init(&body, BODY_MOST);
 	ok = channel->body(d->arena, m, &d->url, &body) && !body.overflow;
 	d->body = str_dup(d->arena, buf_view(&body));
@@ -301,7 +313,7 @@ prepare_post(
 
 static bool
 prepare_mail(
-    const struct send_tools *t, struct delivery *d, const struct message *m, struct send_end *end)
+    struct send_tools *t, struct delivery *d, const struct message *m, struct send_end *end)
 {
 	struct json_object *list = parse(d->arena, d->recipients, json_type_array);
 	size_t n = list ? json_object_array_length(list) : 0;
@@ -321,19 +333,19 @@ prepare_mail(
 }
 
 static bool
-prepare_message(const struct send_tools *t, struct delivery *d, struct send_end *end)
+prepare_message(struct send_tools *t, struct delivery *d, struct send_end *end)
 {
 	struct message m;
 
 	if (!message_parse(d->arena, d->content, &m))
-		return misconfigured(d, end, "content");
+		return misconfigured(t, d, end, "content");
 	if (str_eq(d->channel, STR("email")))
 		return prepare_mail(t, d, &m, end);
 	return prepare_post(t, d, &m, end);
 }
 
 bool
-send_prepare(const struct send_tools *t, struct delivery *d, struct send_end *end)
+send_prepare(struct send_tools *t, struct delivery *d, struct send_end *end)
 {
 	*end = (struct send_end){.retry_after_s = -1, .error = STR_NONE, .head = STR_NONE};
 	d->began_ms = clock_mono_ms();

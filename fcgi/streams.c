@@ -16,10 +16,9 @@ enum {
 	SPREAD_S = 60, /* less by a part of that, so that not all of a moment come back at once */
 	MISSED = 500,  /* events that the first message may bring */
 	MISSED_BYTES = 512 << 10,
-	BACK_S = 2,  /* before the time of Last-Event-ID: clocks differ */
-	LAG_MS = 50, /* how far nginx' idea of the time may lie behind */
+	BACK_S = 2, /* before the time of Last-Event-ID: clocks differ */
 	TRIES = 3,
-	SNAPSHOT_MOST = 4 << 20,
+	SNAPSHOT_MOST = 3 << 20,
 	CHANNELS_MOST = 255 /* nchan's */
 };
 
@@ -179,16 +178,26 @@ lead(struct req *r, struct uuid id, struct str channels, int64_t since_s)
 		STR_ARG(channels), STR_ARG(message_id(r->arena, since_s, n))));
 }
 
+/* nginx' time; 0: it is away. */
+static int64_t
+nginx_time_s(struct req *r)
+{
+	return publish_post(r->w->snapshots, STR("snap.0"), STR("0"))
+	    ? publish_time_s(r->w->snapshots)
+	    : 0;
+}
+
 /* Opens it: reads what there is, posts it, and lets nginx go on from the second in which that was
- * read. What is published after the reading has nginx' time of that second or a later one; when the
- * snapshot's is a later one, both are done once more, so that the snapshot comes first. */
+ * read, by its own clock. What is published after the reading is of that second or a later one;
+ * when the snapshot is of a later one, both are done once more, so that the snapshot comes first.
+ */
 static const struct err *
 open_stream(struct req *r, const struct wish *w, const struct sign_claim *claim)
 {
 	const struct err *e;
 	struct query *q;
 	struct uuid id;
-	int64_t read_s, posted_s;
+	int64_t since_s;
 
 	if (!r->w->snapshots)
 		return refuse(r, &err_streams_unavailable);
@@ -198,19 +207,19 @@ open_stream(struct req *r, const struct wish *w, const struct sign_claim *claim)
 			if (claim)
 				signed_enter_again(r, claim);
 		}
-		read_s = (clock_unix_ms() - LAG_MS) / 1000;
+		since_s = nginx_time_s(r);
 		q = ask(r, w, MISSED);
 		e = query_run(r);
 		if (e)
 			return e;
 		id = uuid_v7();
-		if (!post_snapshot(r, id, claim ? claim->org : r->auth.org_id, q, w->lost))
+		if (!since_s ||
+		    !post_snapshot(r, id, claim ? claim->org : r->auth.org_id, q, w->lost))
 			return &err_streams_unavailable;
-		posted_s = publish_time_s(r->w->snapshots);
-		if (posted_s == read_s)
+		if (publish_time_s(r->w->snapshots) == since_s)
 			break;
 	}
-	lead(r, id, rows_get(q, 0, "channels"), posted_s && posted_s < read_s ? posted_s : read_s);
+	lead(r, id, rows_get(q, 0, "channels"), since_s);
 	return NULL;
 }
 

@@ -32,14 +32,20 @@ struct publish {
 struct publish *
 publish_new(const char *socket_path)
 {
+	static const char *const headers[] = {
+	    "Expect:", "Accept: application/json", "Content-Type: application/json"};
 	struct publish *p = calloc(1, sizeof(*p));
 
 	must(p != NULL && curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
 	p->socket_path = socket_path;
 	p->curl = curl_easy_init();
-	p->headers = curl_slist_append(
-	    curl_slist_append(NULL, "Expect:"), "Accept: application/json");
-	must(p->curl != NULL && p->headers != NULL);
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+		struct curl_slist *more = curl_slist_append(p->headers, headers[i]);
+
+		must(more != NULL);
+		p->headers = more;
+	}
+	must(p->curl != NULL);
 	return p;
 }
 

@@ -727,3 +727,13 @@ def test_other_organisations(make_organisation: Callable[[], Org], org: Org) -> 
     assert stranger.api.get(RULES).json()["data"] == [] and ids(stranger.api) == []
     stranger.api.patch(path_of(rule), {"name": "x"}, expect="resource_not_found")
     assert stranger.api.post(f"{INBOX}/read-all").json() == {"read": 0}
+
+
+def test_too_many_rules(org: Org) -> None:
+    gone = make_rule(org)["id"]
+    org.sql("INSERT INTO app.notification_rules (name, events, channel, emails) SELECT 'x', '{*}', 'email', '{a@example.com}'"
+            " FROM generate_series(1, 199)")  # fmt: skip
+    body = {"name": "One more", "events": ["*"], "channel": "in_app"}
+    org.api.post("/v1/platform/notification-rules", body, expect="too_many_notification_rules")
+    org.api.delete(f"/v1/platform/notification-rules/{gone}", expect=204)
+    org.api.post("/v1/platform/notification-rules", body, expect=201)

@@ -3,8 +3,9 @@ organisation's objects. Generated from the contract, so that a new route is walk
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -13,7 +14,9 @@ import walk
 from api import Api
 from contract import Contract, Operation
 from keys import CAPABILITIES, new_key
-from world import Org
+from streams import Follower
+from wait import until
+from world import EVENTS, Org
 
 pytestmark = pytest.mark.once
 
@@ -36,6 +39,8 @@ class Pair:
         for org in (self.a, self.b):
             org.api.get("/v1/me", expect=200)  # a new key's first request is judged by the default limits
         self.heard: list[tuple[str, str]] = []
+        # Both look on all the time.
+        self.streams = {org.id: Follower(f"{org.stack.url}/v1/events", org.stack.cacert, org.key) for org in (self.a, self.b)}
 
     def of_a(self, op: Operation) -> dict[str, str]:
         return walk.objects_of(self.a, op, CANARY)
@@ -63,8 +68,11 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(make_organisation: Callable[[str], Org]) -> Pair:
-    return Pair(make_organisation)
+def pair(make_organisation: Callable[[str], Org]) -> Iterator[Pair]:
+    made = Pair(make_organisation)
+    yield made
+    for stream in made.streams.values():
+        stream.close()
 
 
 @pytest.mark.parametrize("op", OPERATIONS, ids=str)
@@ -250,3 +258,21 @@ def test_every_route_of_the_server_is_walked(contract: Contract) -> None:
         assert set(op.path_names) <= set(walk.OBJECTS), f"{op}: add its id to walk.OBJECTS"
         assert ("requestBody" in op.doc) == (op.id in walk.BODIES), f"{op}: add a body to walk.BODIES"
         assert op.doc["x-capability"] in (*CAPABILITIES, "any", "public")
+
+
+def test_streams_hold_nothing_of_others(pair: Pair) -> None:
+    """Last of all: everything that was told of either organisation meanwhile is in its own stream, nothing in the other's."""
+    for org, canary in ((pair.a, CANARY), (pair.b, "own")):
+        org.make_printer(name=f"{canary} at last")
+    for org, other in ((pair.a, pair.b), (pair.b, pair.a)):
+        stream = pair.streams[org.id]
+        name = f"{CANARY if org is pair.a else 'own'} at last"
+        until(lambda s=stream, n=name: any(m.data.get("name") == n for m in s.events), 10, what="the last event")
+        told = {str(row[0]) for row in org.sql(f"SELECT e.id FROM {EVENTS} WHERE e.org_id = %s AND e.capability = ANY (%s)",
+                                               org.id, list(CAPABILITIES))}  # fmt: skip
+        got = {str(m.body["id"]) for m in stream.events}
+        assert got <= told and len(got) > 1
+        assert {m.body["organization_id"] for m in stream.messages} == {org.id}
+        assert other.id not in json.dumps([m.body for m in stream.messages])
+    assert CANARY not in json.dumps([m.body for m in pair.streams[pair.b.id].messages])
+    assert CANARY in json.dumps([m.body for m in pair.streams[pair.a.id].messages])

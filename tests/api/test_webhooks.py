@@ -536,6 +536,15 @@ def test_too_many_secrets(org: Org) -> None:
     org.api.post(path, {"overlap_seconds": 0}, expect=200)
 
 
+def test_too_many_webhooks(org: Org) -> None:
+    gone = make_webhook(org)["id"]
+    org.sql("INSERT INTO app.webhooks (name, endpoint_url, subscriptions) SELECT 'x', 'https://example.com/', '{*}' FROM generate_series(1, 199)")
+    body = {"name": "One more", "endpoint_url": "https://example.com/", "subscriptions": ["*"]}
+    org.api.post(WEBHOOKS, body, expect="too_many_webhooks")
+    org.api.delete(f"{WEBHOOKS}/{gone}", expect=204)
+    org.api.post(WEBHOOKS, body, expect=201)
+
+
 @pytest.mark.parametrize("overlap", [-1, 604801, "1 h", None])
 def test_overlap_out_of_bounds(org: Org, overlap: Any) -> None:
     path = f"{WEBHOOKS}/{make_webhook(org)['id']}/rotate-secret"

@@ -27,7 +27,7 @@ from wait import until  # noqa: E402
 from webhooks import Hook, Place, emit  # noqa: E402
 
 ORGS, HOOKS = 5, 10
-GOAL = 0.5
+GOAL = 0.6
 URL = f"https://{WEB[0]}/hook"
 CONF = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr; user root;

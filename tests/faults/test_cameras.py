@@ -282,7 +282,8 @@ def test_urls_that_were_not_given_out_are_refused(site: Site) -> None:
     assert get(site, sign(site, printer, site.org, 7, now - 1)).json()["error"] == "signature_expired"
     for wrong in (
         good.replace("fps=7", "fps=8"), good.replace("fps=7", "fps=07"), good.replace(printer, other),
-        good.replace(org, site.other.id), good.replace(key, site.other.key_id(site.other.key)), good[:-1] + ("A" if good[-1] != "A" else "B"), good + "&x=1",
+        good.replace(org, site.other.id), good.replace(key, site.other.key_id(site.other.key)),
+        good[:-1] + ("A" if good[-1] != "A" else "B"), good + "&x=1",
         sign(site, printer, site.org, 7, now + 30).replace(f"exp={now + 30}", f"exp={now + 3000}"),
         f"{site.stack.url}/v1/cameras/{printer}",
     ):  # fmt: skip

@@ -250,6 +250,8 @@ test_mail_texts(struct arena *a)
 	ok(!holds(html, "src=") && !holds(html, "href="), "nothing from elsewhere");
 	ok(holds(text, evil), "text as it is");
 	ok(holds(text, "print.failed, critical, 2026-11-20 10:15:00 UTC\r\n"), "when it was");
+	m.events[0].timestamp = STR("<script>-11-2T10:15:00");
+	ok(!holds(message_html(a, &m), "<script"), "nor in what should be a time");
 	for (size_t i = 0; i < text.n; i++)
 		if (text.p[i] == '\n' && (i == 0 || text.p[i - 1] != '\r'))
 			ok(false, "a bare LF at %zu", i);

@@ -63,6 +63,18 @@ BEGIN
 	RETURN OLD;
 END
 $$;
+CREATE FUNCTION sec.limit_rules() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF (SELECT count(*) >= 200 FROM app.notification_rules AS r WHERE r.org_id = NEW.org_id) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP74', MESSAGE = 'there are 200 rules already';
+	END IF;
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER a_limit BEFORE INSERT ON app.notification_rules
+	FOR EACH ROW EXECUTE FUNCTION sec.limit_rules();
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON app.notification_rules
 	FOR EACH ROW EXECUTE FUNCTION sec.guard_rights();
 CREATE TRIGGER b_guard_delete BEFORE DELETE ON app.notification_rules

@@ -298,6 +298,19 @@ BEGIN
 	RETURN NEW;
 END
 $$;
+-- No organisation takes all that couriers have under way, however many of its endpoints never answer.
+CREATE FUNCTION sec.limit_webhooks() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF (SELECT count(*) >= 200 FROM app.webhooks AS w WHERE w.org_id = NEW.org_id AND w.deleted_at IS NULL) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SLP73', MESSAGE = 'there are 200 webhooks already';
+	END IF;
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER a_limit BEFORE INSERT ON app.webhooks
+	FOR EACH ROW EXECUTE FUNCTION sec.limit_webhooks();
 CREATE TRIGGER a_settle BEFORE INSERT OR UPDATE OF enabled ON app.webhooks
 	FOR EACH ROW EXECUTE FUNCTION app.settle_webhook();
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON app.webhooks

@@ -22,6 +22,7 @@ DROP FUNCTION app.notification_rule_next(uuid, jsonb, text);
 DROP FUNCTION app.merged_over(jsonb, jsonb, jsonb);
 DROP FUNCTION sec.forget_rule();
 DROP FUNCTION sec.index_messages();
+DROP FUNCTION sec.limit_rules();
 DROP FUNCTION sec.guard_rule_delete();
 
 COMMIT;

@@ -32,6 +32,7 @@ DROP FUNCTION sec.webhook_replay(uuid, uuid);
 DROP FUNCTION sec.webhook_test(uuid, uuid, text);
 DROP FUNCTION sec.webhook_rotate(uuid, uuid, bytea, text, interval);
 DROP FUNCTION sec.follow_webhook();
+DROP FUNCTION sec.limit_webhooks();
 DROP FUNCTION app.settle_webhook();
 DROP FUNCTION sec.index_deliveries();
 DROP FUNCTION app.guard_delivery_state();

@@ -9,6 +9,7 @@ SELECT 1 FROM app.notifications WHERE false;
 SELECT 1 FROM app.notification_messages WHERE false;
 SELECT 1 FROM app.notification_rules WHERE false;
 SELECT 'sec.guard_rule_delete()'::regprocedure,
+	'sec.limit_rules()'::regprocedure,
 	'sec.index_messages()'::regprocedure,
 	'sec.forget_rule()'::regprocedure,
 	'app.merged_over(jsonb, jsonb, jsonb)'::regprocedure,
