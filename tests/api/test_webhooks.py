@@ -538,7 +538,8 @@ def test_too_many_secrets(org: Org) -> None:
 
 def test_too_many_webhooks(org: Org) -> None:
     gone = make_webhook(org)["id"]
-    org.sql("INSERT INTO app.webhooks (name, endpoint_url, subscriptions) SELECT 'x', 'https://example.com/', '{*}' FROM generate_series(1, 199)")
+    org.sql("INSERT INTO app.webhooks (name, endpoint_url, subscriptions) SELECT 'x', 'https://example.com/', '{*}'"
+            " FROM generate_series(1, 199)")  # fmt: skip
     body = {"name": "One more", "endpoint_url": "https://example.com/", "subscriptions": ["*"]}
     org.api.post(WEBHOOKS, body, expect="too_many_webhooks")
     org.api.delete(f"{WEBHOOKS}/{gone}", expect=204)
