@@ -219,6 +219,7 @@ bench: all bench-tools venv ## measured ratios: list, probe, memory, peers, file
 	$(VENV)/bin/python tests/bench/bench.py || rc=1; \
 	$(VENV)/bin/python tests/bench/files.py || rc=1; \
 	$(VENV)/bin/python tests/bench/queue_rates.py || rc=1; \
+	$(VENV)/bin/python tests/bench/streams.py || rc=1; \
 	$(VENV)/bin/python tests/bench/webhook_rates.py || rc=1; \
 	$(BUILD)/bench/gateway_cpu || rc=1; \
 	$(VENV)/bin/python tests/bench/gateway_rows.py || rc=1; \

@@ -29,10 +29,23 @@ download(void)
 	return c;
 }
 
+static struct sign_claim
+stream(void)
+{
+	struct sign_claim c = upload();
+
+	c.purpose = SIGN_STREAM;
+	c.part = 0;
+	c.size = 1042;
+	c.disposition = STR("all");
+	uuid_parse(STR("0193481c-0000-7000-8000-00000000000a"), &c.key);
+	return c;
+}
+
 static void
 test_round_trip(struct arena *a)
 {
-	struct sign_claim cases[] = {upload(), download()};
+	struct sign_claim cases[] = {upload(), download(), stream()};
 
 	TAP_EACH(cases, c)
 	{
@@ -49,19 +62,22 @@ test_round_trip(struct arena *a)
 static void
 test_vector(struct arena *a)
 {
-	struct sign_claim up = upload(), down = download();
+	struct sign_claim up = upload(), down = download(), live = stream();
 
 	is_str(sign_make(a, key, &up), STR("bAAI8A-zIAc72QmoJgGBQyQDb08zU4qWvgiHhTYZrT8ECHw0"),
 	    "upload as another program signs it");
 	is_str(sign_make(a, key, &down), STR("bAAI8Kc61snHYssgZPjXa08_1lZZQcGRAGRMwsUPoU8gCiJT"),
 	    "download as another program signs it");
+	is_str(sign_make(a, key, &live), STR("bAAI8KLOHOt5c-ojx9HEnYuD_9MR932WH5qmktnoFzgwlTVN"),
+	    "stream as another program signs it");
 }
 
 static void
 test_other_claims(struct arena *a)
 {
-	struct sign_claim c = upload(), d = download(), other;
+	struct sign_claim c = upload(), d = download(), live = stream(), other;
 	struct str s = sign_make(a, key, &c), ds = sign_make(a, key, &d);
+	struct str ls = sign_make(a, key, &live);
 
 #define OTHER(base, change, sig, what)                                                             \
 	other = (base);                                                                            \
@@ -77,6 +93,10 @@ test_other_claims(struct arena *a)
 	OTHER(d, other.disposition = STR("attachment\0"), ds, "a byte more");
 	OTHER(d, other.disposition = STR_NONE, ds, "no disposition");
 	OTHER(c, other.disposition = STR("x"), s, "a disposition where there is none");
+	OTHER(live, other.key.b[15] ^= 1, ls, "another key");
+	OTHER(live, other.purpose = SIGN_CAMERA, ls, "a camera");
+	OTHER(live, other.disposition = STR("item"), ls, "of something else");
+	OTHER(live, other.size = -1, ls, "from somewhere else");
 #undef OTHER
 }
 
