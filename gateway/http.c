@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -18,6 +19,7 @@ struct socket_watch {
 };
 
 static void settle(struct http *h);
+static void let_go(struct http_client *c);
 
 /* --- libcurl and the loop --------------------------------------------------------------------- */
 
@@ -127,6 +129,10 @@ http_free(struct http *h)
 		return;
 	settle(h);
 	curl_multi_cleanup(h->multi);
+	for (struct http_client *c = h->clients, *next; c; c = next) {
+		next = c->next;
+		let_go(c);
+	}
 	must(h->clients == NULL);
 	timer_stop(h->loop, &h->timer);
 	timer_stop(h->loop, &h->turn);
@@ -168,11 +174,35 @@ http_client_new(struct http *h, const struct http_client_options *o)
 	return c;
 }
 
+static ino_t
+inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+/* libcurl 7.88 closes a socket that it could not connect in time by itself, without
+ * http_close_socket: such are not there any more. */
+static void
+forget_closed(struct http_client *c)
+{
+	for (int i = 0; i < c->n_sockets;) {
+		if (inode_of(c->sockets[i].fd) == c->sockets[i].inode)
+			i++;
+		else
+			c->sockets[i] = c->sockets[--c->n_sockets];
+	}
+}
+
 /* Frees a client that nothing points to any more. */
 static void
 let_go(struct http_client *c)
 {
-	if (!c->gone || c->n_sockets > 0 || c->ending > 0)
+	if (!c->gone || c->ending > 0)
+		return;
+	forget_closed(c);
+	if (c->n_sockets > 0)
 		return;
 	*c->link = c->next;
 	if (c->next)
@@ -201,8 +231,9 @@ http_client_free(struct http_client *c)
 			e->cancelled = true;
 	while (c->n_idle > 0)
 		curl_easy_cleanup(c->idle[--c->n_idle]);
+	forget_closed(c);
 	for (int i = 0; i < c->n_sockets; i++)
-		shutdown(c->sockets[i], SHUT_RDWR);
+		shutdown(c->sockets[i].fd, SHUT_RDWR);
 	c->gone = true;
 	let_go(c);
 }
@@ -214,12 +245,13 @@ http_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 	int fd;
 
 	(void)purpose;
+	forget_closed(c);
 	if (c->gone || c->n_sockets == HTTP_SOCKETS)
 		return CURL_SOCKET_BAD;
 	fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
-	c->sockets[c->n_sockets++] = fd;
+	c->sockets[c->n_sockets++] = (struct http_socket){fd, inode_of(fd)};
 	return fd;
 }
 
@@ -229,7 +261,7 @@ http_close_socket(void *ctx, curl_socket_t fd)
 	struct http_client *c = ctx;
 
 	for (int i = 0; i < c->n_sockets; i++) {
-		if (c->sockets[i] != fd)
+		if (c->sockets[i].fd != fd)
 			continue;
 		c->sockets[i] = c->sockets[--c->n_sockets];
 		break;

@@ -3,6 +3,7 @@
 #define GATEWAY_HTTP_CALL_H
 
 #include <curl/curl.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "gateway/http.h"
@@ -21,6 +22,12 @@ struct http {
 	bool some_wait; /* a client has calls that could not begin meanwhile */
 };
 
+/* A socket that libcurl has been given; inode: tells it from a later one with the same number. */
+struct http_socket {
+	int fd;
+	ino_t inode;
+};
+
 struct http_client {
 	struct http *http;
 	struct http_client *next, **link;
@@ -33,7 +40,8 @@ struct http_client {
 	struct http_call *calls, **last; /* in the order they were sent */
 	CURL *idle[4];                   /* with the nonce of Digest in them */
 	int n_idle;
-	int sockets[HTTP_SOCKETS], n_sockets;
+	struct http_socket sockets[HTTP_SOCKETS];
+	int n_sockets;
 };
 
 struct http_call {

@@ -508,6 +508,7 @@ def test_which_events(org: Org) -> None:
     """Once the last event is in the inbox of somebody who wants everything, all the others have been judged."""
     one, two, three = (org.make_printer(name=name) for name in ("one", "two", "three"))
     group = org.make_group(printer_ids=[three["id"]])
+    until(lambda: org.sql("SELECT count(*) FROM app.outbox WHERE org_id = app.org()") == [(0,)], what="their making is told already")
     bound = org.base.with_key(org.make_key(CAPABILITIES, printer_ids=[one["id"]]))
     wants: dict[str, dict[str, Any]] = {
         "all": {}, "critical": {"min_severity": "critical"}, "one": {"filters": {"printer_ids": [one["id"]]}},

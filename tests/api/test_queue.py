@@ -808,7 +808,8 @@ def test_a_refused_change_leaves_no_trace(org: Org) -> None:
     picky = make_item(org, requirements={"models": ["X1C"]})["id"]
 
     def traces() -> list[tuple[Any, ...]]:
-        return [org.sql(f"SELECT count(*) FROM app.{t} WHERE org_id = %s", org.id)[0] for t in ("audit_log", "outbox", "queue_items")]
+        tables = ("app.audit_log AS e", EVENTS, "app.queue_items AS e")
+        return [org.sql(f"SELECT count(*) FROM {t} WHERE e.org_id = %s", org.id)[0] for t in tables]
 
     before = traces()
     org.api.patch(f"{Q}/{item['id']}", {"priority": 1}, expect="queue_item_state_conflict")

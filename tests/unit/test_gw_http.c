@@ -251,6 +251,13 @@ test_faults(void)
 		.url = "https://printer.example:1/", .address = "192.0.2.1", .connect_ms = 200},
 	    &g);
 	is_int(g.fault, HTTP_UNREACHABLE, "an address where nobody is");
+	for (int i = 0; i < 20; i++) /* more than it may have sockets */
+		ask(c,
+		    (struct http_request){.url = "https://printer.example:1/",
+			.address = "192.0.2.1",
+			.connect_ms = 20},
+		    &g);
+	is_int(g.fault, HTTP_UNREACHABLE, "as often as it is tried");
 	ask(c, (struct http_request){.url = url_of(peer.port, "/big?n=5000"), .most = 4999}, &g);
 	is_int(g.fault, HTTP_TOO_LARGE, "a body above the cap");
 	ask(c, (struct http_request){.url = url_of(peer.port, "/big?n=5000"), .most = 5000}, &g);

@@ -163,8 +163,9 @@ END
 $$;
 
 -- What a stream begins with. At most one of printer and item; SLP10: there is none for this key. channels: of its own
--- capabilities, or of its printers, and those that end it. missed: payloads behind `after`, and of what was published since
--- `since`, oldest first. gap: there were more than `most` of them, or older ones are no longer kept.
+-- capabilities, or of its printers, and those that end it. missed: payloads behind `after`, and of what was published since `since`, oldest
+-- first; before them those of the two seconds before `after`, whose order a stream may have changed: a hundred at most, and 64 KiB,
+-- so that there is always room for what is new. gap: there were more than `most` of them, or older ones are no longer kept.
 CREATE FUNCTION sec.stream_open(printer uuid, item uuid, since timestamptz, after bigint, most int, OUT channels text, OUT sequence bigint,
 		OUT snapshot jsonb, OUT missed text[], OUT gap boolean, OUT principal uuid, OUT key uuid)
 	LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -175,6 +176,7 @@ DECLARE
 	bound uuid[];
 	lists text[];
 	from_time timestamptz := since;
+	again text[] := '{}';
 	reads boolean;
 BEGIN
 	key := app.key();
@@ -209,12 +211,19 @@ BEGIN
 	gap := after < coalesce((SELECT h.forgotten FROM sec.event_heads AS h WHERE h.org_id = org), 0)
 		OR from_time < app.now() - app.event_age();
 	IF after IS NOT NULL OR from_time IS NOT NULL THEN
+		again := ARRAY(SELECT x.payload FROM (SELECT y.payload, y.sequence, sum(octet_length(y.payload)) OVER (ORDER BY y.sequence DESC) AS bytes
+				FROM (SELECT e.sequence, app.event_payload(e.id, e.type, e.created_at, e.org_id, e.sequence, e.data) AS payload FROM app.events AS e
+					WHERE e.org_id = org AND e.sequence <= after AND e.sequence > after - 100 AND e.published_at >= (SELECT z.published_at
+							FROM app.events AS z WHERE z.org_id = org AND z.sequence = after) - '2 s'::interval
+						AND e.capability = ANY (me.capabilities) AND (printer IS NULL OR e.printer_id = printer)
+						AND (item IS NULL OR e.item_id = item)) AS y) AS x
+			WHERE x.bytes <= 65536 ORDER BY x.sequence);
 		missed := ARRAY(SELECT app.event_payload(e.id, e.type, e.created_at, e.org_id, e.sequence, e.data) FROM app.events AS e
 			WHERE e.org_id = org AND (after IS NULL OR e.sequence > after) AND (from_time IS NULL OR e.published_at >= from_time)
 				AND e.capability = ANY (me.capabilities) AND (printer IS NULL OR e.printer_id = printer) AND (item IS NULL OR e.item_id = item)
 			ORDER BY e.sequence LIMIT most + 1);
 		gap := coalesce(gap, false) OR cardinality(missed) > most;
-		missed := missed[:most];
+		missed := again || missed[:most];
 	END IF;
 	gap := coalesce(gap, false);
 END

@@ -72,6 +72,8 @@ CREATE FUNCTION pg_temp.open(key text, args text) RETURNS jsonb LANGUAGE sql AS 
 SELECT is(split_part(pg_temp.open('a-other', 'NULL, NULL, NULL, NULL, 10') ->> 'channels', ',', 1), pg_temp.org('a') || '.operations-read', 'a stream of what the key may see');
 SELECT is(pg_temp.open('a-other', 'NULL, NULL, NULL, 0, 1') - '{channels,snapshot,missed,principal,key}'::text[],
 	jsonb_build_object('gap', true, 'sequence', (SELECT last FROM sec.event_heads WHERE org_id = pg_temp.org('a'))), 'a gap is said');
+SELECT is((SELECT count(*)::int FROM jsonb_array_elements_text(pg_temp.open('a-all', format('NULL, NULL, NULL, %s, 1000', (SELECT last FROM sec.event_heads
+	WHERE org_id = pg_temp.org('a')))) -> 'missed')), least(100, (SELECT count(*)::int FROM app.events WHERE org_id = pg_temp.org('a'))), 'what was published a moment before comes again');
 SELECT is((SELECT count(*)::int FROM jsonb_array_elements_text(pg_temp.open('a-other', 'NULL, NULL, NULL, 0, 1000') -> 'missed') AS m WHERE m::jsonb ->> 'type' LIKE 'api_key.%'),
 	0, 'nothing missed that it may not see');
 SELECT is(jsonb_array_length(pg_temp.open('a-all', 'NULL, NULL, NULL, 0, 1000') -> 'missed'), (SELECT count(*)::int FROM app.events WHERE org_id = pg_temp.org('a')), 'all that was missed');
