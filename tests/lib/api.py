@@ -29,21 +29,22 @@ class Http2(httpx.BaseTransport):
 
 
 def ask(http: httpx.Client, method: str, path: str, **kw: Any) -> httpx.Response:
-    """The whole answer; of a live stream, which has no end, its first message."""
-    answer = http.send(http.build_request(method, path, **kw), stream=True)
-    try:
-        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
-            first = b""
-            for piece in answer.iter_raw():
-                first += piece
-                if b"\n\n" in first:
-                    break
-            answer._content = first
-        else:
+    """The whole answer. A live stream, which has no end, is asked for on a connection of its own, and its first message read."""
+    request = http.build_request(method, path, **kw)
+    if method != "GET" or not request.url.path.startswith(("/v1/events", "/v1/streams/")):
+        return http.send(request)
+    with httpx.Client(http2=True, verify=tls(str(getattr(http._transport, "cacert", "")))) as alone:
+        answer = alone.send(request, stream=True)
+        if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
             answer.read()
-    finally:
-        answer.close()
-    return answer
+            return answer
+        first = b""
+        for piece in answer.iter_raw():
+            first += piece
+            if b"\ndata:" in first:
+                break
+        answer._content = first
+        return answer
 
 
 class Api:
