@@ -82,27 +82,6 @@ webhook_body(struct arena *a, const struct message *m, struct str *url, struct b
 
 /* --- Slack: incoming webhooks, Block Kit ------------------------------------------------------ */
 
-/* The three characters that begin something there: links, mentions, entities. */
-static void
-put_slack(struct buf *b, struct str s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		switch (s.p[i]) {
-		case '&':
-			buf_str(b, STR("&amp;"));
-			break;
-		case '<':
-			buf_str(b, STR("&lt;"));
-			break;
-		case '>':
-			buf_str(b, STR("&gt;"));
-			break;
-		default:
-			buf_char(b, s.p[i]);
-		}
-	}
-}
-
 static void
 put_slack_text(struct buf *b, struct str escaped_text)
 {
@@ -117,13 +96,13 @@ slack_body(struct arena *a, const struct message *m, struct str *url, struct buf
 {
 	(void)url;
 	buf_str(out, STR("{\"mrkdwn\":false,\"unfurl_links\":false,\"unfurl_media\":false"));
-	put_member(out, "text", escaped(a, put_slack, m->subject, SLACK_SECTION));
+	put_member(out, "text", escaped(a, message_put_markup, m->subject, SLACK_SECTION));
 	buf_str(out, STR(",\"blocks\":[{\"type\":\"header\",\"text\":"));
-	put_slack_text(out, escaped(a, put_slack, m->subject, SLACK_HEADER));
+	put_slack_text(out, escaped(a, message_put_markup, m->subject, SLACK_HEADER));
 	buf_str(out, STR("},{\"type\":\"section\",\"text\":"));
-	put_slack_text(out, message_lines(a, m, put_slack, signs, SLACK_SECTION));
+	put_slack_text(out, message_lines(a, m, message_put_markup, signs, SLACK_SECTION));
 	buf_str(out, STR("},{\"type\":\"context\",\"elements\":["));
-	put_slack_text(out, escaped(a, put_slack, message_origin(a, m), SLACK_SECTION));
+	put_slack_text(out, escaped(a, message_put_markup, message_origin(a, m), SLACK_SECTION));
 	buf_str(out, STR("]}]}"));
 	return true;
 }

@@ -224,8 +224,8 @@ message_text(struct arena *a, const struct message *m)
 	return taken(a, &b);
 }
 
-static void
-put_html(struct buf *b, struct str s)
+void
+message_put_markup(struct buf *b, struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		switch (s.p[i]) {
@@ -238,15 +238,23 @@ put_html(struct buf *b, struct str s)
 		case '>':
 			buf_str(b, STR("&gt;"));
 			break;
-		case '"':
-			buf_str(b, STR("&quot;"));
-			break;
-		case '\'':
-			buf_str(b, STR("&#39;"));
-			break;
 		default:
 			buf_char(b, s.p[i]);
 		}
+	}
+}
+
+/* Also where a quoted value stands. */
+static void
+put_html(struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '"')
+			buf_str(b, STR("&quot;"));
+		else if (s.p[i] == '\'')
+			buf_str(b, STR("&#39;"));
+		else
+			message_put_markup(b, (struct str){s.p + i, 1});
 	}
 }
 

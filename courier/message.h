@@ -32,6 +32,9 @@ bool message_parse(struct arena *a, struct str content, struct message *out);
 
 /* Appends a text so that it means nothing but itself where it stands. */
 typedef void (*message_put)(struct buf *b, struct str text);
+/* & < > as entities: for HTML outside of tags, and for Slack, where they begin links and mentions.
+ */
+void message_put_markup(struct buf *b, struct str text);
 /* Events as lines, each behind `mark` of its severity and none cut, in at most so many bytes; how
  * many do not fit or are not among these stands in the last one. */
 struct str message_lines(struct arena *a, const struct message *m, message_put put,

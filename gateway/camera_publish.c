@@ -63,17 +63,15 @@ publisher_free(struct publisher *p)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* {"messages": 1, "requested": 0, "subscribers": 2, …}; PUBLISH_FAILED when there is no such
- * number. */
-static int64_t
-read_viewers(struct str body)
+int64_t
+publish_viewers(struct str answer)
 {
 	struct json_tokener *tok = json_tokener_new_ex(4);
 	struct json_object *v, *n;
 	int64_t viewers = PUBLISH_FAILED;
 
 	must(tok != NULL);
-	v = json_tokener_parse_ex(tok, body.p, (int)body.n);
+	v = json_tokener_parse_ex(tok, answer.p, (int)answer.n);
 	if (json_object_object_get_ex(v, "subscribers", &n) &&
 	    json_object_is_type(n, json_type_int))
 		viewers = json_object_get_int64(n);
@@ -102,7 +100,7 @@ static void
 on_published(void *ctx, const struct http_reply *r)
 {
 	struct publishing *s = ctx;
-	int64_t viewers = is_published(r)       ? read_viewers(r->body)
+	int64_t viewers = is_published(r)       ? publish_viewers(r->body)
 	    : r->status == INSUFFICIENT_STORAGE ? PUBLISH_FULL
 						: PUBLISH_FAILED;
 

@@ -1,11 +1,13 @@
 /* Pictures to nginx: POST and DELETE of nchan's publisher locations
- * (nginx/soloprint/realtime.conf). */
+ * (nginx/realtime.conf.in). */
 #ifndef GATEWAY_CAMERA_PUBLISH_H
 #define GATEWAY_CAMERA_PUBLISH_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/str.h"
 
 struct http;
 struct loop;
@@ -22,6 +24,9 @@ void publisher_free(struct publisher *p);
 /* How many look, or why it could not be published; ends the life of what publisher_picture
  * returned. FULL: viewers that are slower than their pictures hold all of nginx' memory. */
 enum { PUBLISH_FAILED = -1, PUBLISH_FULL = -2 };
+/* How many are at a channel, by nchan's answer {"messages": 1, "requested": 0, "subscribers": 2,
+ * …}; PUBLISH_FAILED when there is no such number. */
+int64_t publish_viewers(struct str answer);
 typedef void (*publish_done)(void *ctx, int64_t viewers);
 /* part: as a part of multipart/x-mixed-replace with the boundary "frame", else the JPEG alone. The
  * bytes are copied. NULL, and nothing is told, when too much is under way. */

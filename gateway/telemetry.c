@@ -1,12 +1,12 @@
 #include "gateway/telemetry.h"
 
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/camera_publish.h"
 #include "gateway/loop.h"
 #include "gateway/uuid_map.h"
 #include "net/publish.h"
@@ -103,27 +103,18 @@ complain(struct telemetry *t, const struct http_reply *r)
 	    LOG_Z("fault", http_fault_name(r->fault)), LOG_I("status", r->status));
 }
 
-/* How many listen, by {"messages": 1, "requested": 0, "subscribers": 2, …}. */
+/* How many listen. */
 static int64_t
 listeners(struct telemetry *t, const struct http_reply *r)
 {
-	struct json_tokener *tok;
-	struct json_object *v, *n;
-	int64_t found = 0;
+	int64_t found;
 
 	if (r->fault != HTTP_OK || (r->status / 100 != 2 && r->status != 404)) {
 		complain(t, r);
 		return 0;
 	}
-	tok = json_tokener_new_ex(4);
-	must(tok != NULL);
-	v = json_tokener_parse_ex(tok, r->body.p, (int)r->body.n);
-	if (json_object_object_get_ex(v, "subscribers", &n) &&
-	    json_object_is_type(n, json_type_int))
-		found = json_object_get_int64(n);
-	json_object_put(v);
-	json_tokener_free(tok);
-	return found;
+	found = publish_viewers(r->body);
+	return found > 0 ? found : 0;
 }
 
 static struct http_request

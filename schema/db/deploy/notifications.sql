@@ -52,12 +52,8 @@ GRANT SELECT (org_id, id, name, enabled, events, filters, min_severity, channel,
 CREATE FUNCTION sec.guard_rule_delete() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
-DECLARE
-	me app.api_keys;
 BEGIN
-	SELECT * INTO me FROM app.api_keys AS k WHERE k.org_id = OLD.org_id AND k.id = app.key();
-	IF app.key() IS NOT NULL AND NOT (OLD.capabilities <@ me.capabilities
-			AND (me.printer_ids IS NULL OR coalesce(OLD.printer_ids <@ me.printer_ids, false))) THEN
+	IF NOT sec.has_rights(OLD.capabilities, OLD.printer_ids) THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP24', MESSAGE = 'a key can only change what has no more rights than itself';
 	END IF;
 	RETURN OLD;

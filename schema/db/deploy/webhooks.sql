@@ -19,6 +19,14 @@ CREATE OR REPLACE FUNCTION sec.row_changes(was jsonb, is_now jsonb) RETURNS json
 		WHERE was -> s.k IS DISTINCT FROM is_now -> s.k AND coalesce(was -> s.k, is_now -> s.k) IS NOT NULL
 		AND NOT (was IS NULL AND is_now -> s.k = 'null')), '{}');
 
+-- Does the key of this request have these rights and no less? Nobody's key has all.
+CREATE FUNCTION sec.has_rights(capabilities text[], printer_ids uuid[]) RETURNS boolean
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	BEGIN ATOMIC
+		SELECT app.key() IS NULL OR EXISTS (SELECT FROM app.api_keys AS k WHERE k.org_id = app.org() AND k.id = app.key()
+			AND has_rights.capabilities <@ k.capabilities AND (k.printer_ids IS NULL OR has_rights.printer_ids <@ k.printer_ids));
+	END;
+
 -- What sends events on has the rights of who made it, or last changed what it sends and where to; and whoever has less than
 -- that may not touch it. BEFORE trigger of tables with capabilities and printer_ids.
 CREATE FUNCTION sec.guard_rights() RETURNS trigger
@@ -33,8 +41,7 @@ BEGIN
 		RETURN NEW;
 	END IF;
 	SELECT * INTO me FROM app.api_keys AS k WHERE k.org_id = NEW.org_id AND k.id = app.key();
-	IF NOT FOUND OR (TG_OP = 'UPDATE' AND NOT (OLD.capabilities <@ me.capabilities
-			AND (me.printer_ids IS NULL OR coalesce(OLD.printer_ids <@ me.printer_ids, false)))) THEN
+	IF NOT FOUND OR (TG_OP = 'UPDATE' AND NOT sec.has_rights(OLD.capabilities, OLD.printer_ids)) THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP24', MESSAGE = 'a key can only change what has no more rights than itself';
 	ELSIF TG_OP = 'INSERT' OR EXISTS (SELECT FROM unnest('{subscriptions,events,filters,endpoint_url,channel,emails,principal_ids,target_sealed}'::text[]) AS k
 			WHERE was -> k IS DISTINCT FROM is_now -> k) THEN
@@ -369,12 +376,9 @@ CREATE FUNCTION sec.own_webhook(webhook uuid) RETURNS app.webhooks
 	AS $$
 DECLARE
 	w app.webhooks;
-	me app.api_keys;
 BEGIN
 	SELECT * INTO w FROM app.webhooks AS x WHERE x.org_id = app.org() AND x.id = webhook AND x.deleted_at IS NULL FOR NO KEY UPDATE;
-	SELECT * INTO me FROM app.api_keys AS k WHERE k.org_id = w.org_id AND k.id = app.key();
-	IF w.id IS NOT NULL AND me.id IS NOT NULL AND NOT (w.capabilities <@ me.capabilities
-			AND (me.printer_ids IS NULL OR coalesce(w.printer_ids <@ me.printer_ids, false))) THEN
+	IF w.id IS NOT NULL AND NOT sec.has_rights(w.capabilities, w.printer_ids) THEN
 		RAISE EXCEPTION USING ERRCODE = 'SLP24', MESSAGE = 'a key can only change what has no more rights than itself';
 	END IF;
 	RETURN w;

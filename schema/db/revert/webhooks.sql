@@ -20,6 +20,7 @@ CREATE OR REPLACE FUNCTION sec.row_changes(was jsonb, is_now jsonb) RETURNS json
 DROP FUNCTION sec.own_webhook(uuid);
 DROP FUNCTION sec.events_kept_after();
 DROP FUNCTION sec.wake_endpoints(uuid, uuid[], timestamptz);
+DROP FUNCTION sec.has_rights(text[], uuid[]);
 DROP TABLE app.webhook_attempts;
 DROP TABLE app.webhook_deliveries;
 DROP TABLE app.webhook_secrets;

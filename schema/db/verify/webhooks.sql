@@ -12,7 +12,8 @@ SELECT 1 FROM app.webhook_status WHERE false;
 SELECT 1 FROM app.webhooks WHERE false;
 SELECT 1 FROM sec.delivery_index WHERE false;
 SELECT 1 FROM sec.endpoint_queue WHERE false;
-SELECT 'sec.guard_rights()'::regprocedure,
+SELECT 'sec.has_rights(text[], uuid[])'::regprocedure,
+	'sec.guard_rights()'::regprocedure,
 	'app.printer_passes(uuid[], jsonb, uuid)'::regprocedure,
 	'app.are_filters(jsonb)'::regprocedure,
 	'app.subscription_faults(text, text[], jsonb)'::regprocedure,
